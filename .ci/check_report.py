@@ -3,11 +3,13 @@
     check_report.py REPORT.json TRACE.csv [--lossless] [--require EVENT,…]
     check_report.py --self-test
 
-The `total` of each event is compared: count, outcomes, min and max exactly, the mean to 1 ns, and
-the quantiles by nearest rank. A quantile must be exact if max_relative_error_ppm is 0, and
-otherwise within max_relative_error_ppm of the true value. The trace must have as many records as
-the report has as delivered. The bounds of a confidence interval must be the samples at its ranks if
-the quantiles are exact, and otherwise at least as far apart.
+The `total` of each event, and that of its failed spans, are compared: count, outcomes, min and max
+exactly, the mean to 1 ns, and the quantiles by nearest rank. A quantile must be exact if
+max_relative_error_ppm is 0, and otherwise within max_relative_error_ppm of the true value. The
+bounds of a confidence interval must be the samples at its ranks if the quantiles are exact, and
+otherwise at least as far apart. The histogram must have the weight of all samples, in ascending
+buckets, with as many samples up to each bound as the trace has, but for samples within 1 ns of the
+bound. The trace must have as many records as the report has as delivered.
 
 This script deliberately shares no code with the project. It uses integers, sorting and the standard
 library, and floating point for the ranks of intervals.
@@ -27,7 +29,9 @@ from fractions import Fraction
 
 # The first columns. Others may follow.
 HEADER = "event,kind,start_unix_ns,duration_ns_or_value,outcome,tag,thread,tid".split(",")
-SCHEMA = "tailwatch.report/1"
+SCHEMA = "tailwatch.report/2"
+# The units of a histogram, in nanoseconds or plain numbers, by the unit of the event.
+HISTOGRAM_UNITS = {"ns": ("2^-40 s", 1e9 / 2**40), "1": ("1", 1.0)}
 QUANTILES_PPM = {"p50": 500_000, "p95": 950_000, "p99": 990_000, "p99_9": 999_000}
 OUTCOMES = ("ok", "error", "cancelled")
 END_OUTCOME = {"end_ok": "ok", "end_error": "error", "end_cancelled": "cancelled"}
@@ -40,6 +44,7 @@ class Recomputed:
     """The samples and outcomes of one event in the trace."""
 
     def __init__(self):
+        # Each with its outcome, which is empty for a value and for a duration without a span.
         self.samples = []
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
 
@@ -120,7 +125,7 @@ def read_trace(lines):
         if not amount.isdecimal():
             problems.append(f"{where}: {amount!r} is not a duration or value")
             continue
-        event.samples.append(int(amount))
+        event.samples.append((int(amount), outcome))
         if outcome != END_OUTCOME.get(kind, outcome):
             problems.append(f"{where}: a record of kind {kind} has the outcome {outcome!r}")
         if outcome in event.outcomes:
@@ -161,6 +166,63 @@ def check_total(total, samples):
     return problems + check_interval(total, ordered)
 
 
+def check_histogram(histogram, unit, estimated_total, samples):
+    """Returns what is wrong with the histogram of these samples, each of the weight 1."""
+    problems = []
+    name, size = HISTOGRAM_UNITS[unit]
+    if histogram["unit"] != name:
+        problems.append(f"the unit of the histogram is {histogram['unit']!r}, expected {name!r}")
+    buckets, per_octave = histogram["buckets"], 2 ** histogram["scale"]
+    outside = histogram["zero"] + histogram["underflow"] + histogram["overflow"]
+    weight = sum(count for _, count in buckets) + outside
+    if weight != estimated_total:
+        problems.append(f"the buckets have the weight {weight}, expected {estimated_total}")
+    numbers = [number for number, _ in buckets]
+    first = histogram["lowest"] * per_octave
+    end = first + histogram["octaves"] * per_octave
+    if numbers != sorted(set(numbers)) or not all(first <= number < end for number in numbers):
+        problems.append(f"the buckets are not in order or not in the range {first} to {end - 1}: {numbers}")
+    if not all(count > 0 for _, count in buckets):
+        problems.append("an empty bucket is listed")
+
+    # A duration is rounded to nanoseconds, and floating point rounds the bounds.
+    slack = 1.0 if unit == "ns" else 1e-6
+    reached = histogram["zero"] + histogram["underflow"]
+    bounds = [(first, reached)]
+    for number, count in buckets:
+        bounds.append((number, reached))
+        reached += count
+        bounds.append((number + 1, reached))
+    for number, reached in bounds:
+        bound = 2.0 ** (number / per_octave) * size
+        least = sum(sample <= bound - slack for sample in samples)
+        most = sum(sample <= bound + slack for sample in samples)
+        if not least <= reached <= most:
+            problems.append(f"{reached} samples are up to {bound}, expected {least} to {most} by the trace")
+    return problems
+
+
+def check_event(event, recomputed):
+    """Returns what is wrong with an event."""
+    if event["of"] not in ("ok", "any"):
+        return [f"of is {event['of']!r}, expected 'ok' or 'any'"]
+    problems = []
+    if not isinstance(event["labels"], dict) or event["flows"] != []:
+        problems.append(f"labels are {event['labels']} and flows are {event['flows']}, expected an object and []")
+    covered = {*OUTCOMES, ""} if event["of"] == "any" else {"ok", ""}
+    for scope, total, outcomes in [
+        ("total", event["total"], covered), ("failed", event["failed"], {"error", "cancelled"}),
+    ]:
+        samples = [sample for sample, outcome in recomputed.samples if outcome in outcomes]
+        found = check_total(total, samples)
+        if total is not None and samples:
+            found += check_histogram(total["histogram"], event["unit"], total["estimated_total"], samples)
+        problems += [f"{scope}: {problem}" for problem in found]
+    if event["outcomes"] != recomputed.outcomes:
+        problems.append(f"outcomes are {event['outcomes']}, expected {recomputed.outcomes} by the trace")
+    return problems
+
+
 def check(report, trace_lines, lossless=False, required=()):
     """Returns every disagreement between the parsed report and the lines of the trace."""
     if report.get("schema") != SCHEMA:
@@ -173,10 +235,8 @@ def check(report, trace_lines, lossless=False, required=()):
         problems.append(f"{name}: in the trace, but not in the report")
 
     for name, event in reported.items():
-        expected = traced.get(name, Recomputed())
-        problems += [f"{name}: {problem}" for problem in check_total(event["total"], expected.samples)]
-        if event["outcomes"] != expected.outcomes:
-            problems.append(f"{name}: outcomes are {event['outcomes']}, expected {expected.outcomes} by the trace")
+        found = check_event(event, traced.get(name, Recomputed()))
+        problems += [f"{name}: {problem}" for problem in found]
     for name in required:
         if not ((reported.get(name) or {}).get("total") or {}).get("count"):
             problems.append(f"{name}: has no samples")
@@ -199,6 +259,7 @@ def check(report, trace_lines, lossless=False, required=()):
 # The intervals of the specimen, whose ranks were computed by fractions: of the samples 1 to 1,000, of
 # the samples 0, 7 and 100, and the bounds of a bucket that contains 600 equal samples.
 FILL = [[469, 532], [936, 964], [983, 997], [997, None]]
+FAILED = [[None, None], [2, None], [2, None], [3, None]]
 FEW = [[None, None], [7, None], [7, None], [100, None]]
 PAUSE = [[200_000, 203_000], [199_000, 203_000], [199_000, 200_000], [199_000, None]]
 
@@ -208,9 +269,8 @@ def specimen():
     lines = [",".join(HEADER)]
     # The p99.9 of 1 to 1,000 is 999.
     for n in range(1000, 0, -1):
-        kind, outcome = ("end_error", "error") if n <= 3 else ("end_ok", "ok")
         lines.append(f"fill,start,{5000 - n},,,{n},main,7")
-        lines.append(f"fill,{kind},{5000 - n},{n},{outcome},{n},main,7")
+        lines.append(f"fill,end_ok,{5000 - n},{n},ok,{n},main,7")
     lines.append("fill,forget,9000,,,,main,7")
     lines += [f"backlog,value,0,{n},,,bus," for n in (7, 0, 100)]
     # The true quantiles are 200,000; the reported ones are off by 1 %, which is within the error of
@@ -218,25 +278,43 @@ def specimen():
     lines += ["pause,duration,0,200000,ok,,probe,8"] * 500
     lines += ["pause,duration,0,200000,ok,7,probe,8"] * 100
     lines.append("pause,tag,0,,,7,probe,8")
+    # These fail, so they are in no total but that of failed spans.
+    for n, outcome in [(1, "error"), (2, "error"), (3, "error")]:
+        lines.append(f"fill,start,{6000 - n},,,{2000 + n},main,7")
+        lines.append(f"fill,end_{outcome},{6000 - n},{n},{outcome},{2000 + n},main,7")
 
-    def total(count, low, high, mean, quantiles, interval, ppm=0):
-        return {"count": count, "interval": dict(zip(QUANTILES_PPM, interval)), "estimated_total": count, "min": low, "max": high, "mean": mean, "stddev": 0.0,
-                **dict(zip(QUANTILES_PPM, quantiles)), "max_relative_error_ppm": ppm}
+    def total(count, low, high, mean, quantiles, interval, histogram, ppm=0):
+        return {"count": count, "estimated_total": count, "min": low, "max": high, "mean": mean, "stddev": 0.0,
+                **dict(zip(QUANTILES_PPM, quantiles)), "interval": dict(zip(QUANTILES_PPM, interval)),
+                "max_relative_error_ppm": ppm, "histogram": histogram}
 
-    def event(name, summary, ok, error):
-        return {"name": name, "total": summary, "outcomes": {"ok": ok, "error": error, "cancelled": 0}}
+    def histogram(unit, lowest, zero, buckets):
+        return {"scale": 0, "unit": unit, "lowest": lowest, "octaves": 48, "zero": zero, "underflow": 0,
+                "overflow": 0, "buckets": buckets}
+
+    def event(name, unit, summary, ok, error, failed=None):
+        return {"name": name, "labels": {}, "unit": unit, "total": summary, "of": "ok",
+                "failed": failed, "failed_windows": {},
+                "outcomes": {"ok": ok, "error": error, "cancelled": 0}, "flows": []}
+
+    # At scale 0, a bucket is an octave: 1,000 ns are 1.0995e12/1e6 units, so 2^20.07.
+    fills = [[10, 1], [11, 2], [12, 4], [13, 7], [14, 15], [15, 30], [16, 60], [17, 119], [18, 238], [19, 477], [20, 47]]
 
     report = {
         "schema": SCHEMA,
         "events": [
-            event("fill", total(1000, 1, 1000, 500.5, (500, 950, 990, 999), FILL), 997, 3),
-            event("backlog", total(3, 0, 100, 35.6667, (7, 100, 100, 100), FEW), 0, 0),
-            event("pause", total(600, 200000, 200000, 2e5, (202000, 200000, 198000, 200000), PAUSE, 10_900), 600, 0),
-            event("signal", None, 0, 0),
+            event("fill", "ns", total(1000, 1, 1000, 500.5, (500, 950, 990, 999), FILL,
+                                      histogram("2^-40 s", 8, 0, fills)), 1000, 3,
+                  total(3, 1, 3, 2.0, (2, 3, 3, 3), FAILED, histogram("2^-40 s", 8, 0, fills[:2]))),
+            event("backlog", "1", total(3, 0, 100, 35.6667, (7, 100, 100, 100), FEW,
+                                        histogram("1", 0, 1, [[2, 1], [6, 1]])), 0, 0),
+            event("pause", "ns", total(600, 200000, 200000, 2e5, (202000, 200000, 198000, 200000), PAUSE,
+                                       histogram("2^-40 s", 8, 0, [[27, 600]]), 10_900), 600, 0),
+            event("signal", "ns", None, 0, 0),
         ],
         "health": {
-            "produced": 2705,
-            "delivered": 2705,
+            "produced": 2711,
+            "delivered": 2711,
             "overwritten": 0,
             "pending": 0,
             "saturated": 0,
@@ -281,7 +359,19 @@ def self_test():
         del report["events"][1]
 
     def other_schema(report, _lines):
-        report["schema"] = "tailwatch.report/2"
+        report["schema"] = "tailwatch.report/1"
+
+    def histogram(event, **fields):
+        return lambda report, _lines: report["events"][event]["total"]["histogram"].update(fields)
+
+    def no_failed(report, _lines):
+        report["events"][0]["failed"] = None
+
+    def of_any(report, _lines):
+        report["events"][0]["of"] = "any"
+
+    def with_flows(report, _lines):
+        report["events"][0]["flows"] = None
 
     spoilt = {
         "exact p50": field(0, "p50", 501),
@@ -305,6 +395,15 @@ def self_test():
         "estimated total": field(0, "estimated_total", 2000),
         "outcome": outcome("error", 2),
         "cancelled": outcome("cancelled", 1),
+        "weight of the histogram": histogram(1, zero=2),
+        "unit of the histogram": histogram(1, unit="2^-40 s"),
+        "another bucket": histogram(1, buckets=[[3, 1], [6, 1]]),
+        "buckets out of order": histogram(1, buckets=[[6, 1], [2, 1]]),
+        "empty bucket": histogram(1, buckets=[[2, 1], [4, 0], [6, 1]]),
+        "bucket out of range": histogram(1, buckets=[[2, 1], [48, 1]]),
+        "failed spans removed": no_failed,
+        "other outcomes": of_any,
+        "flows": with_flows,
         "total removed": no_total,
         "total without samples": phantom_total,
         "record removed": lost_record,
@@ -328,7 +427,7 @@ def self_test():
     if not problems_of(required=["signal"]):
         failures.append("not rejected: a required event without samples")
     for name in ("overwritten", "pending"):
-        loss = health(**{name: 1, "produced": 2706})
+        loss = health(**{name: 1, "produced": 2712})
         if problems_of(loss):
             failures.append(f"rejected without --lossless: {name}")
         if not problems_of(loss, lossless=True):

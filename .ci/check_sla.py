@@ -25,7 +25,7 @@ import re
 import sys
 from fractions import Fraction
 
-SCHEMA = "tailwatch.report/1"
+SCHEMA = "tailwatch.report/2"
 STATES = ("ok", "violated", "unknown")
 # A span may seem to end this much after the report, because the clock of the times since 1970 is
 # adjusted now and then.
@@ -75,8 +75,8 @@ def check_limit(limit, report, raised, cleared, state=None):
     return problems
 
 
-def check_slowest(summary, unit, now):
-    """Returns what is wrong with the slowest samples of a summary made at `now`."""
+def check_slowest(summary, unit, now, of):
+    """Returns what is wrong with the slowest samples of a summary made at `now`, which covers the outcomes `of`."""
     slowest = summary.get("slowest")
     if not isinstance(slowest, list):
         return [f"slowest is {slowest!r}, expected a list"]
@@ -93,12 +93,15 @@ def check_slowest(summary, unit, now):
     durations = [span["duration"] for span in slowest]
     if durations != sorted(durations, reverse=True):
         problems.append(f"slowest is not sorted: {durations}")
-    if any(duration > summary["max"] for duration in durations):
-        problems.append(f"slowest has a sample above max, {summary['max']}: {durations}")
-    if len(durations) > summary["count"]:
-        problems.append(f"slowest has {len(durations)} entries, but there are {summary['count']} samples")
-    if durations and durations[0] != summary["max"]:
-        problems.append(f"slowest begins with {durations[0]}, but max is {summary['max']}")
+    # Failed spans are among the slowest, even if the summary does not cover them.
+    failed = ("error", "cancelled") if of == "ok" else ()
+    covered = [span["duration"] for span in slowest if span.get("outcome") not in failed]
+    if any(duration > summary["max"] for duration in covered):
+        problems.append(f"slowest has a sample above max, {summary['max']}: {covered}")
+    if len(covered) > summary["count"]:
+        problems.append(f"slowest has {len(covered)} entries, but there are {summary['count']} samples")
+    if covered and covered[0] != summary["max"]:
+        problems.append(f"slowest begins with {covered[0]}, but max is {summary['max']}")
     # Plain numbers are not durations, so they may have an empty list.
     if not durations and unit == "ns":
         problems.append("slowest is empty")
@@ -123,7 +126,7 @@ def check(report, event, quantile, window, raised, cleared, slowest_tag, state=N
     for reported in report["events"]:
         for name, summary in [*reported["windows"].items(), ("total", reported["total"])]:
             if summary is not None:
-                found = check_slowest(summary, reported["unit"], report["unix_ns"])
+                found = check_slowest(summary, reported["unit"], report["unix_ns"], reported["of"])
                 problems += [f"{reported['name']}, {name}: {problem}" for problem in found]
 
     reported = [candidate for candidate in report["events"] if candidate["name"] == event]
@@ -152,7 +155,7 @@ def specimen():
         return {"count": count, "max": high, "slowest": slowest}
 
     def event(name, unit, total, second=None):
-        return {"name": name, "unit": unit, "windows": {"1s": second, "60s": total}, "total": total}
+        return {"name": name, "unit": unit, "of": "ok", "windows": {"1s": second, "60s": total}, "total": total}
 
     now = 1_700_000_000_000_000_000
     fills = [span(now - 1_900_000_000, 200, 5), span(now - 300_000_000, 90, None), span(now - 800_000_000, 90, 6)]
@@ -226,7 +229,7 @@ def self_test():
 
     now = specimen()["unix_ns"]
     spoilt = {
-        "schema": top(schema="tailwatch.report/2"),
+        "schema": top(schema="tailwatch.report/1"),
         "no limit": top(sla=[]),
         "two limits": two_limits,
         "limit on another event": limit(event="pause"),

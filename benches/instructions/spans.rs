@@ -173,9 +173,9 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
             .events(Library::ALL)
             .start()?;
         collector.register_thread("counted")?;
-        match collector.report().clock.source {
-            ClockSource::Tsc => Ok(collector),
-            ClockSource::Monotonic => {
+        match collector.report().clock.map(|clock| clock.source) {
+            Some(ClockSource::Tsc) => Ok(collector),
+            Some(ClockSource::Monotonic) | None => {
                 Err("this machine has no reliable counter in the processor, and the rows need it"
                     .into())
             }

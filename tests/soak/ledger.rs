@@ -95,7 +95,11 @@ pub(crate) fn check_report(before: Option<&Report>, report: &Report) {
         for summary in windows.clone().chain(total) {
             let quantiles =
                 [summary.min, summary.p50, summary.p95, summary.p99, summary.p99_9, summary.max];
-            check(quantiles.is_sorted(), "quantiles are in ascending order", (event.name, summary));
+            check(
+                quantiles.is_sorted(),
+                "quantiles are in ascending order",
+                (&event.name, summary),
+            );
             check(
                 summary.count > 0 && summary.estimated_total >= summary.count,
                 "a summary has samples, which stand for at least as many events",
@@ -107,12 +111,12 @@ pub(crate) fn check_report(before: Option<&Report>, report: &Report) {
         check(
             count >= most,
             "a window has no more samples than the total",
-            (event.name, count, most),
+            (&event.name, count, most),
         );
         let earlier = before
             .and_then(|before| before.event(event.id)?.total.as_ref())
             .map_or(0, |it| it.summary.count);
-        check(count >= earlier, "totals never shrink", (event.name, earlier, count));
+        check(count >= earlier, "totals never shrink", (&event.name, earlier, count));
     }
     let earlier = before.map_or(0, |before| before.health.produced);
     check(health.produced >= earlier, "totals never shrink", (earlier, health));

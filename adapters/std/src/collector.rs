@@ -273,7 +273,7 @@ impl Collector {
     /// let collector = tailwatch::Collector::builder().start()?;
     /// let limits = collector.explain_limits();
     /// assert!(limits.starts_with("limits: 8 in force\n"));
-    /// let line = "  order_placement p95 over 60 s: at most 20.0 ms (declared with the event)\n";
+    /// let line = "  order_placement p95 over 60 s: at most 20.0 ms (declared)\n";
     /// assert!(limits.contains(line));
     /// # Ok::<(), tailwatch::BuildError>(())
     /// ```

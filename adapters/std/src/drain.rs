@@ -47,7 +47,7 @@ use crate::{
     observer::Observers,
     recording::pool::Pool,
     report::{Report, health::Health, memory, published::Published, sla::ChangeQueue},
-    settings::later_events::LaterEvents,
+    settings::{Setting, later_events::LaterEvents},
     sync::{Mutex, lock},
     tag_names::TagNames,
 };
@@ -60,7 +60,7 @@ pub(crate) struct Setup {
     pub(crate) windows: Vec<WindowSpec>,
     pub(crate) events: Vec<EventInfo>,
     /// The limits of events that have none in `events`.
-    pub(crate) limits: Vec<(EventId, Limit)>,
+    pub(crate) limits: Vec<(EventId, Setting<Limit>)>,
     pub(crate) observers: Observers,
     pub(crate) sampler: Arc<Mutex<Sampler>>,
     /// The longest time for which a ring may be left unread.

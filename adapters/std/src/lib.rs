@@ -222,6 +222,8 @@ pub use self::{
         ClockReport, EventReport, InFlight, Report, WindowReport,
         diff::{EventDiff, ReportDiff, SamplesDiff},
         health::Health,
+        json::error::{HistogramProblem, ReportJsonError, ReportProblem},
+        merge::{MergeError, MergedCollector},
         sla::{LimitKind, SlaChange, SlaChanges, SlaReport},
         statistics::{SlowSample, Statistics},
     },

@@ -23,7 +23,7 @@ pub struct Delivery<'d> {
     /// have the event.
     pub event: &'d str,
     /// The labels of the record's event.
-    pub labels: Labels,
+    pub labels: &'d Labels,
     /// The kind of the record, such as the START of a span.
     pub kind: Kind,
     /// The time at which the span or duration began, or the value was recorded, in nanoseconds
@@ -75,7 +75,7 @@ pub(crate) struct Scales<'s> {
 }
 
 /// The name and the labels of an event that the collector does not have.
-const UNKNOWN: (&str, Labels) = ("unknown", Labels::NONE);
+static UNKNOWN: (&str, Labels) = ("unknown", Labels::NONE);
 
 /// An observer.
 pub(crate) type Callback = Box<dyn FnMut(&Delivery<'_>) + Send>;
@@ -99,7 +99,7 @@ impl Observers {
     /// Creates the observers and hooks of a collector with these events.
     pub(crate) fn new(callbacks: Vec<Callback>, hooks: Vec<Hook>, events: &[EventInfo]) -> Self {
         let ids = events.iter().map(|info| usize::from(info.id.get()) + 1).max().unwrap_or(0);
-        let names = vec![UNKNOWN; ids];
+        let names = vec![UNKNOWN.clone(); ids];
         let mut observers = Self { callbacks, hooks, names, panics: 0, forks: fork::forks() };
         for info in events {
             observers.add_event(&NamedEvent::new(info));
@@ -110,8 +110,8 @@ impl Observers {
     /// Adds an event of the collector.
     pub(crate) fn add_event(&mut self, NamedEvent { info, labels, .. }: &NamedEvent) {
         let id = usize::from(info.id.get());
-        self.names.resize(self.names.len().max(id + 1), UNKNOWN);
-        self.names[id] = (info.name, *labels);
+        self.names.resize(self.names.len().max(id + 1), UNKNOWN.clone());
+        self.names[id] = (info.name, labels.clone());
     }
 
     /// Returns how many panics of observers and hooks were caught.
@@ -133,7 +133,7 @@ impl Observers {
         }
         let id = record.event();
         let known = id.and_then(|id| self.names.get(usize::from(id.get())));
-        let (event, labels) = known.copied().unwrap_or(UNKNOWN);
+        let (event, labels) = known.unwrap_or(&UNKNOWN);
         let kind = record.kind();
         let payload = record.payload();
         let is_duration = kind.outcome().is_some() || kind == Kind::Duration;

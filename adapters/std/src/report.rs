@@ -3,14 +3,18 @@
 pub(crate) mod diff;
 mod family;
 pub(crate) mod health;
+mod histogram;
 mod interval;
-mod json;
+pub(crate) mod json;
 pub(crate) mod memory;
+pub(crate) mod merge;
 mod owned_data;
 mod packed_counts;
 pub(crate) mod published;
 pub(crate) mod sla;
+mod stated_quantile;
 pub(crate) mod statistics;
+mod summary_sum;
 #[cfg(feature = "table")]
 pub(crate) mod table;
 pub(crate) mod text;
@@ -18,13 +22,14 @@ pub(crate) mod text;
 mod thread_labels;
 
 use core::time::Duration;
+use std::borrow::Cow;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Serialize};
 use tailwatch_core::{
     CoveredOutcomes, Event, EventId, EventInfo, Outcomes, Pairing, Unit, WindowSpec,
 };
 
-use self::{health::Health, sla::SlaReport, statistics::Statistics, text::window_name};
+use self::{health::Health, merge::MergedCollector, sla::SlaReport, statistics::Statistics};
 use crate::{
     clock::ClockSource,
     events::{labels::Labels, numbers},
@@ -46,24 +51,32 @@ use crate::{
 /// a [`flush`](crate::Collector::flush), everything is as of the flush.
 ///
 /// [`Display`](core::fmt::Display) formats it as a table for people: see
-/// [`ReportTable`](crate::ReportTable). `serde` serializes it as JSON
-/// of the schema `tailwatch.report/1`: durations are whole nanoseconds, a window or total without a
-/// sample is `null`, and `max_relative_error_ppm` is 0 for exact quantiles.
+/// [`ReportTable`](crate::ReportTable). [`to_json`](Self::to_json) returns it as JSON, from which
+/// [`from_json`](Self::from_json) reads it. [`merge`](Self::merge) combines reports of several
+/// processes.
+///
+/// Two reports are equal if their JSON is. So a report equals what is read from its JSON, although
+/// that lacks the samples of windows, and has a histogram in place of the samples since the start.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
-    /// The name of the JSON schema, `tailwatch.report/1`.
+    /// The name of the JSON schema, `tailwatch.report/2`, or `tailwatch.report/1` if the report was
+    /// read from that, which lacks some of what is here.
     pub schema: &'static str,
     /// The time of the report, in nanoseconds since 1970.
     pub unix_ns: u64,
     /// The time of the collector's start, in nanoseconds since 1970. Reports with the same time are
-    /// of the same collector.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    /// of the same collector. 0 in a report that was read from the schema `tailwatch.report/1`.
     pub started_unix_ns: u64,
     /// The time since the collector's start, in nanoseconds.
     pub uptime_ns: u64,
-    /// The clock that measured everything in the report.
-    pub clock: ClockReport,
+    /// The collectors whose reports were [merged](Self::merge), by the time of their start. Empty
+    /// in a report of one collector.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub collectors: Vec<MergedCollector>,
+    /// The clock that measured everything in the report. `None` in a merged report of collectors
+    /// whose clocks differ.
+    pub clock: Option<ClockReport>,
     /// All events, in the order in which they were passed to
     /// [`Builder::events`](crate::Builder::events) or made.
     pub events: Vec<EventReport>,
@@ -77,11 +90,11 @@ pub struct Report {
 }
 
 /// The clock of a collector and how exact it was.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ClockReport {
     /// `tsc` (the processor's counter) or `monotonic` (the operating system's clock).
-    #[serde(serialize_with = "json::text")]
+    #[serde(serialize_with = "json::text", deserialize_with = "json::read::clock_source")]
     pub source: ClockSource,
     /// Whether reading the clock at the end of a span waits until the measured work is done
     /// ([`ClockMode::Ordered`](crate::ClockMode::Ordered)).
@@ -96,38 +109,35 @@ pub struct ClockReport {
 
 /// The part of a report about one event: its statistics over each window and since the start, the
 /// outcomes of its spans, and its open spans. The limits of all events are in [`Report::sla`].
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct EventReport {
-    /// The event's id.
-    #[serde(serialize_with = "json::id")]
+    /// The event's id. [`EventId::UNNUMBERED`] in a [merged](Report::merge) report, if the event
+    /// had different ids, or if its id is also that of another event; JSON then has `null`.
     pub id: EventId,
     /// The event's name. That of an event with labels contains them, as in
     /// `order_placement{symbol="BTCUSDT"}`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The event's name without the labels, which the events of a [`Family`](crate::Family) share.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`
-    pub base_name: &'static str,
+    pub base_name: Cow<'static, str>,
     /// The labels with which the program has made the event.
-    #[serde(skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
     /// The unit of the event's samples: `ns` for nanoseconds, or `1` for plain numbers.
-    #[serde(serialize_with = "json::text")]
     pub unit: Unit,
-    /// The statistics over each window, the shortest window first.
-    #[serde(serialize_with = "windows")]
+    /// The statistics over each window, the shortest window first. Empty in a
+    /// [merged](Report::merge) report.
     pub windows: Vec<WindowReport>,
     /// The statistics since the start, or `None` if there is no sample.
     pub total: Option<Statistics>,
-    /// Which spans `windows` and `total` cover, by outcome. JSON calls it `of`.
-    #[serde(rename = "of", serialize_with = "json::text")]
+    /// Which spans `windows` and `total` cover, by outcome. JSON calls it `of`. In a report that
+    /// was read from the schema `tailwatch.report/1`, all.
     pub covered: CoveredOutcomes,
     /// The statistics of the event's failed spans since the start: those that ended with another
-    /// outcome than `Ok`. `None` if there are none.
+    /// outcome than `Ok`. `None` if there are none, and in a report that was read from the schema
+    /// `tailwatch.report/1`.
     pub failed: Option<Box<Statistics>>,
     /// The number of the event's spans that ended since the start, by outcome: each END that was
     /// drained counts as 1, whatever its weight. Discarded spans are not included.
-    #[serde(serialize_with = "json::outcomes")]
     pub outcomes: Outcomes,
     /// The event's open spans.
     pub in_flight: InFlight,
@@ -136,7 +146,7 @@ pub struct EventReport {
 /// The open spans of one event: the drain has read their START, and neither their END nor a FORGET.
 /// A table with 896 entries for all events tracks them. In a full table, the event with the most
 /// open spans gives up its youngest one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct InFlight {
     /// The number of open spans in the table.
@@ -187,8 +197,8 @@ impl EventReport {
         let (base_name, labels) = made.unwrap_or((info.name, Labels::default()));
         Self {
             id: info.id,
-            name: info.name,
-            base_name,
+            name: info.name.into(),
+            base_name: base_name.into(),
             labels,
             unit: info.unit,
             windows: windows
@@ -204,15 +214,35 @@ impl EventReport {
     }
 }
 
+impl EventReport {
+    /// Returns a declaration of the event with its id, name and unit, and without limits, such as
+    /// for `parse_limits`. `None` in a report that was
+    /// [read](Report::from_json), whose event need not be one of this process, and if the event has
+    /// no id.
+    pub fn info(&self) -> Option<EventInfo> {
+        // Only a report that was read owns its names.
+        let Cow::Borrowed(name) = self.name else { return None };
+        let outcomes = self.covered;
+        let info = EventInfo { unit: self.unit, outcomes, ..EventInfo::new(self.id, name) };
+        (self.id != EventId::UNNUMBERED).then_some(info)
+    }
+
+    /// Returns the name of an event of this process, or `unknown` in a report that was read.
+    pub(crate) fn static_name(&self) -> &'static str {
+        self.info().map_or("unknown", |info| info.name)
+    }
+}
+
 impl Report {
     /// Creates a report of these events without any samples.
     pub(crate) fn empty(unix_ns: u64, clock: ClockReport, events: Vec<EventReport>) -> Self {
         Self {
-            schema: "tailwatch.report/1",
+            schema: json::SCHEMA_2,
             unix_ns,
             started_unix_ns: 0,
             uptime_ns: 0,
-            clock,
+            collectors: Vec::new(),
+            clock: Some(clock),
             events,
             sla: Vec::new(),
             health: Health { enabled: true, ..Health::default() },
@@ -220,7 +250,9 @@ impl Report {
         }
     }
 
-    /// Returns the report as JSON, in one line.
+    /// Returns the report as JSON of the schema `tailwatch.report/2`, in one line: durations are
+    /// whole nanoseconds, a window or total without a sample is `null`, and
+    /// `max_relative_error_ppm` is 0 for exact quantiles.
     ///
     /// # Panics
     /// Never. Serialization to JSON fails only for map keys that are not text, and the report has
@@ -234,15 +266,13 @@ impl Report {
     /// was not passed to [`Builder::events`](crate::Builder::events).
     pub fn event(&self, event: impl Event) -> Option<&EventReport> {
         let id = event.id();
-        self.events.iter().find(|event| event.id == id)
+        let of_id = |event: &&EventReport| event.id == id && id != EventId::UNNUMBERED;
+        self.events.iter().find(of_id)
     }
 }
 
-/// Writes windows as a map from the name of the window, such as `60s`, to its statistics.
-fn windows<S: Serializer>(windows: &[WindowReport], serializer: S) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(windows.len()))?;
-    for WindowReport { length, statistics, .. } in windows {
-        map.serialize_entry(&window_name(*length), statistics)?;
+impl PartialEq for Report {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_json() == other.to_json()
     }
-    map.end()
 }

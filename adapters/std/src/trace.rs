@@ -128,7 +128,7 @@ struct Row<'a> {
     tag: Option<u64>,
     thread: &'a str,
     tid: Option<u64>,
-    labels: Labels,
+    labels: &'a Labels,
 }
 
 impl TraceWriter {

@@ -66,7 +66,7 @@ fn libraries_that_know_nothing_of_each_other_are_collected_together() {
     drop(measure(Trading::OrderFill));
     collector.stop();
     let report = collector.report();
-    let names: Vec<_> = report.events[8..].iter().map(|event| event.name).collect();
+    let names: Vec<_> = report.events[8..].iter().map(|event| &*event.name).collect();
     assert_eq!(names, ["parse", "waiting", "send", "received"]);
     let count =
         |event: EventId| report.event(event).unwrap().total.as_ref().map(|all| all.summary.count);
@@ -268,7 +268,7 @@ fn a_collector_can_get_every_set_of_the_process() {
         assert_eq!([Parser::Parse.id(), Sender::Send.id()].map(count), [3, 1]);
         assert_eq!(report.health.unlisted.get(Parser::ALL.name()), Some(&2));
         assert_eq!((report.health.unlisted.len(), report.health.unknown_events), (1, 0));
-        let limits: Vec<_> = report.sla.iter().map(|limit| limit.event).collect();
+        let limits: Vec<_> = report.sla.iter().map(|limit| &*limit.event).collect();
         assert!(limits.contains(&"parse"), "the set declares a limit: {limits:?}");
     });
 }

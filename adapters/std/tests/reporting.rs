@@ -118,7 +118,7 @@ fn each_table_and_each_line_is_written_in_one_call() {
         for call in &*lines.0.lock().unwrap() {
             let line = call.strip_suffix('\n').expect("the line ends in the same call");
             let report: Value = serde_json::from_str(line).unwrap();
-            assert_eq!(report["schema"], "tailwatch.report/1");
+            assert_eq!(report["schema"], "tailwatch.report/2");
         }
     });
 }
@@ -141,7 +141,7 @@ fn reporters_that_append_to_one_file_leave_each_line_whole() {
         }
         for line in text().lines() {
             let report: Value = serde_json::from_str(line).expect("each line is one report");
-            assert_eq!(report["schema"], "tailwatch.report/1");
+            assert_eq!(report["schema"], "tailwatch.report/2");
         }
     });
 }

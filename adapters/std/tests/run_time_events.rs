@@ -39,12 +39,12 @@ fn config(name: &str, text: &str) -> PathBuf {
 }
 
 fn names(report: &Report) -> Vec<&str> {
-    report.events.iter().map(|event| event.name).collect()
+    report.events.iter().map(|event| &*event.name).collect()
 }
 
 /// Returns the limits of each event: its name, and the window or the longest silence in seconds.
 fn limits(report: &Report) -> Vec<(&str, u64)> {
-    report.sla.iter().map(|limit| (limit.event, limit.window.as_secs())).collect()
+    report.sla.iter().map(|limit| (&*limit.event, limit.window.as_secs())).collect()
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn events_are_made_before_the_start_and_while_the_collector_runs() {
     let of_both = r#"made{symbol="BTC",venue="X"}"#;
     assert_eq!(names(&report), ["made", r#"made{symbol="BTC"}"#, of_both, "made_queue"]);
     let event = report.event(both).unwrap();
-    assert_eq!((event.name, event.base_name, event.unit), (of_both, "made", Unit::Time));
+    assert_eq!((&*event.name, &*event.base_name, event.unit), (of_both, "made", Unit::Time));
     let labels: Vec<_> = event.labels.iter().collect();
     assert_eq!(labels, [("symbol", "BTC"), ("venue", "X")]);
     assert_eq!(event.outcomes.ok, 1);
@@ -81,7 +81,7 @@ fn events_are_made_before_the_start_and_while_the_collector_runs() {
     assert!(report.event(plain).unwrap().total.is_none());
     let json = report.to_json();
     assert!(json.contains(r#""labels":{"symbol":"BTC","venue":"X"},"unit":"ns""#), "{json}");
-    assert_eq!(json.matches("\"labels\"").count(), 2, "an event without labels has no such key");
+    assert_eq!(json.matches(r#""labels":{}"#).count(), 2, "two events have no labels");
     assert_eq!(collector.health().unknown_events, 0);
 
     // Events that were made after the first report count from nothing.
@@ -354,7 +354,7 @@ fn later_events_get_the_limits_and_the_sampling_of_the_file() {
     let json = collector.report().to_json();
     let of_limit = r#"{"event":"later{symbol=\"BTC\"}","labels":{"symbol":"BTC"},"quantile""#;
     assert!(json.contains(of_limit), "{json}");
-    assert!(json.contains(r#"{"event":"later","quantile""#), "{json}");
+    assert!(json.contains(r#"{"event":"later","labels":{},"quantile""#), "{json}");
     let sampled = collector.total(eth).unwrap().unwrap();
     assert_eq!(sampled.estimated_total, 4 * sampled.count);
     // Within 7 standard deviations of the mean of a binomial distribution.
@@ -505,7 +505,7 @@ fn the_sum_of_a_family_has_the_samples_of_all_its_events() {
         let report = collector.report();
         let sum = report.family(&name).unwrap();
         all.sort_unstable();
-        let clock_error = report.clock.hz != 1_000_000_000;
+        let clock_error = report.clock.as_ref().unwrap().hz != 1_000_000_000;
         for statistics in [sum.total.as_ref(), sum.windows[2].statistics.as_ref()] {
             let statistics = statistics.unwrap();
             let summary = statistics.summary;
@@ -528,7 +528,7 @@ fn the_sum_of_a_family_has_the_samples_of_all_its_events() {
             }
             assert_eq!(slowest.len(), 4);
         }
-        assert_eq!((sum.name, sum.base_name, sum.id), (&*name, &*name, EventId::UNNUMBERED));
+        assert_eq!((&*sum.name, &*sum.base_name, sum.id), (&*name, &*name, EventId::UNNUMBERED));
         assert!(sum.labels.is_empty());
         assert!(report.family("sum").is_none());
     }

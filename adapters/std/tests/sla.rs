@@ -74,7 +74,7 @@ fn a_hung_span_violates_its_limit_while_it_is_open() {
             assert_eq!(log.raised(), [true]);
             let violated = collector.sla_violations(SHORT).unwrap();
             assert_eq!(
-                (violated.len(), violated[0].event, violated[0].raised),
+                (violated.len(), &*violated[0].event, violated[0].raised),
                 (1, "order_fill", 1)
             );
             assert_eq!((violated[0].over, violated[0].count), (1, 1));
@@ -178,7 +178,7 @@ fn the_queue_has_the_same_changes_as_the_hooks() {
     assert_eq!(taken.changes, *log.0.lock().unwrap());
     assert_eq!(taken.missed, 0);
     let raised: Vec<_> =
-        taken.changes.iter().map(|change| (change.limit.event, change.limit.quantile)).collect();
+        taken.changes.iter().map(|change| (&*change.limit.event, change.limit.quantile)).collect();
     // 30 ms exceed both limits of a signal (10 and 20 ms) and one limit of an order (20 ms, not 50
     // ms).
     let expected = [
@@ -501,7 +501,7 @@ fn the_list_of_limits_shows_when_they_are_judged_and_reported() {
          after 2 s, cleared after 500 ms (builder)\n",
         "  order_placement p99 over 60 s: at most 50.0 ms, judged with as many samples as it needs \
          (builder)\n",
-        "  order_placement p95 over 60 s: at most 20.0 ms (declared with the event), by builder\n",
+        "  order_placement p95 over 60 s: at most 20.0 ms (declared), by builder\n",
     ] {
         assert!(list.contains(line), "{line}{list}");
     }

@@ -73,7 +73,7 @@ fn run_task_if_child() {
     collector.set_sampling_rate(Trading::EventBusPublish, 0.25).unwrap();
     collector.set_event_enabled(Trading::EventBusHandle, false);
     let mut allowed = BTreeMap::new();
-    if collector.report().clock.source == ClockSource::Monotonic {
+    if collector.report().clock.unwrap().source == ClockSource::Monotonic {
         eprintln!("monotonic clock");
         allowed.insert(libc::SYS_clock_gettime, Vec::new());
     }

@@ -187,7 +187,7 @@ fn queries_and_setting_changes_during_recording() {
             scope.spawn(|| {
                 while !is_over.load(Relaxed) {
                     let report = collector.report();
-                    assert!(report.to_json().contains("tailwatch.report/1"));
+                    assert!(report.to_json().contains("tailwatch.report/2"));
                     let window = Duration::from_secs(1);
                     let _ = (
                         collector.stats(Trading::OrderPlacement, window),

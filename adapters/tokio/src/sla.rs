@@ -26,6 +26,10 @@ const CAPACITY: usize = 256;
 /// were missed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "updates are rare, and a box would cost each of them an allocation"
+)]
 pub enum SlaUpdate {
     /// A violation of a limit was raised (the limit became violated) or cleared (the quantile has
     /// been within the limit for one slice of its window, or a silence has ended). A limit may have

@@ -350,7 +350,7 @@ fn every_receiver_gets_each_limit_that_is_raised() {
                 };
                 assert!(change.raised);
                 assert_eq!(
-                    (change.limit.event, change.limit.observed),
+                    (&*change.limit.event, change.limit.observed),
                     ("order_placement", Some(1_000_000_000))
                 );
             }

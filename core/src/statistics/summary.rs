@@ -6,7 +6,7 @@ use crate::{
     clock::TimeUnit,
     event::Unit,
     statistics::{
-        fixed_point::FixedPoint,
+        fixed_point::{FRACTION_BITS, FixedPoint},
         histogram::buckets::Estimate,
         moments::{Moments, Sum},
         quantile::Quantile,
@@ -105,6 +105,41 @@ pub struct Summary {
     /// A loss counts for every event and for all of the time up to the pass that found it, because
     /// the aggregator does not know the events and ticks of lost records.
     pub complete: bool,
+}
+
+impl Summary {
+    /// Returns the exact summary of a single sample of the weight 1. Its fields can then be set to
+    /// those of other samples.
+    ///
+    /// ```
+    /// use tailwatch_core::Summary;
+    ///
+    /// let mut summary = Summary::of_value(7);
+    /// (summary.count, summary.estimated_total, summary.max) = (2, 2, 9);
+    /// assert_eq!((summary.min, summary.p50, summary.max), (7, 7, 9));
+    /// ```
+    pub const fn of_value(value: u64) -> Self {
+        // A mean of 2^48 or more is not known.
+        let mean = match value.checked_mul(1 << FRACTION_BITS) {
+            Some(bits) => FixedPoint::from_bits(bits),
+            None => None,
+        };
+        Self {
+            count: 1,
+            estimated_total: 1,
+            min: value,
+            max: value,
+            mean,
+            stddev: Some(FixedPoint::ZERO),
+            p50: value,
+            p95: value,
+            p99: value,
+            p99_9: value,
+            accuracy: Accuracy::Exact,
+            covered: 0,
+            complete: true,
+        }
+    }
 }
 
 /// Four quantiles, the number that a summary has.

@@ -231,7 +231,7 @@ impl Shape {
     /// Returns the buckets of the histograms for events of this unit. They are not checked here: if
     /// they are impossible, [`Aggregator::new`](crate::Aggregator::new) has returned an error.
     #[inline(always)]
-    pub(crate) const fn buckets(&self, unit: Unit) -> Buckets {
+    pub const fn buckets(&self, unit: Unit) -> Buckets {
         let lowest = match unit {
             Unit::Time => self.lowest,
             Unit::One => 0,

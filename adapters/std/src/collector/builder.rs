@@ -440,7 +440,7 @@ impl Builder {
             .map_err(|in_use| BuildError::ClockSource { source, in_use })?;
         let shape = Shape::server(&events, &windows);
         let limits = settings.limits.iter().filter(|(event, _)| with_overrides.contains(event));
-        let limits: Vec<_> = limits.map(|(event, limit)| (*event, limit.value)).collect();
+        let limits: Vec<_> = limits.cloned().collect();
         // Twice as many limits as there are now, so that `Collector::set_limits` can add some.
         let max_events = self.most_events(&events);
         let more_events = max_events - events.len();

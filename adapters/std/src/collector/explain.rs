@@ -20,7 +20,7 @@ use crate::{
         placement::{DrainPriority, Placement},
     },
     recording::pool::Pool,
-    report::{Report, health::Health, memory},
+    report::{EventReport, Report, health::Health, memory},
     settings::{ClockSetting, Settings, visible::Visible},
 };
 
@@ -153,7 +153,7 @@ impl Explanation<'_> {
         for (id, sampling, k) in
             self.sampling.iter().filter(|(_, sampling, _)| !is_default(sampling))
         {
-            let name = self.report.event(*id).map_or("unknown", |event| event.name);
+            let name = self.report.event(*id).map_or("unknown", EventReport::static_name);
             let settings = &self.in_force.settings;
             let at_start = settings.sampling.iter().find(|(event, _)| event == id);
             let later =
@@ -173,7 +173,7 @@ impl Explanation<'_> {
     }
 
     fn clock(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let clock = &self.report.clock;
+        let Some(clock) = &self.report.clock else { return Ok(()) };
         let why = match (clock.source, self.in_force.settings.clock.value) {
             (ClockSource::Tsc, _) => "the processor's counter, which is reliable",
             (ClockSource::Monotonic, ClockSetting::Monotonic)

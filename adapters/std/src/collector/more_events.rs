@@ -118,7 +118,7 @@ impl MoreEvents {
         let found = numbers::find(base, labels, unit)?;
         let name = numbers::full_name(base, labels);
         if let Some(other) = drain.event_named(&name)
-            && found.is_none_or(|found| found.info.id != other)
+            && found.as_ref().is_none_or(|found| found.info.id != other)
         {
             let (first, second) = (numbers::origin_of(other), numbers::MADE.to_owned());
             return Err(EventError::SameName { name, first, second });

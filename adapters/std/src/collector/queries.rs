@@ -65,7 +65,7 @@ impl Collector {
         report
             .events
             .iter()
-            .map(|event| Ok((event.name, summary(find_window(event, window)?))))
+            .map(|event| Ok((event.static_name(), summary(find_window(event, window)?))))
             .collect()
     }
 

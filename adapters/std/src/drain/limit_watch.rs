@@ -1,7 +1,7 @@
 //! The limits of all events: their changes, their evaluation in a pass, and the notices of
 //! violations.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use tailwatch_core::{Aggregator, EventId, EventInfo, Limit, LimitError, SlaStatus};
 
@@ -11,7 +11,10 @@ use crate::{
     observer::Observers,
     recording::pool::Pool,
     report::sla::{ChangeQueue, SlaChange, SlaReport},
-    settings::limits_in_force::declared,
+    settings::{
+        Origin, Setting,
+        limits_in_force::{declared, origin_text},
+    },
     sync::{Mutex, lock},
 };
 
@@ -24,6 +27,10 @@ pub(super) struct LimitWatch {
     positions: Positions,
     /// The labels of each event.
     labels: Vec<Labels>,
+    /// Where the limits of events were set that have others than those declared with them.
+    pub(super) origins: HashMap<EventId, Vec<(Limit, Arc<str>)>>,
+    /// The origin of the limits that are declared with their events.
+    declared: Arc<str>,
     /// For each event, the number of limits of the events before it: the index of its first limit
     /// in a report.
     first_limits: Vec<usize>,
@@ -48,6 +55,8 @@ impl LimitWatch {
             positions: Positions::new(events.iter().map(|info| info.id)),
             labels: events.iter().map(|info| NamedEvent::new(info).labels).collect(),
             first_limits: vec![0; events.len()],
+            origins: HashMap::new(),
+            declared: origin_text(&Origin::Default),
             silences: EventIds::EMPTY,
             delayed,
             events,
@@ -72,34 +81,59 @@ impl LimitWatch {
         &self.changes
     }
 
-    /// Replaces the limits of an event.
+    /// Replaces the limits of an event after the start.
     pub(super) fn set(
         &mut self,
         event: EventId,
         limits: &[Limit],
         aggregator: &mut Aggregator<Boxed>,
     ) -> Result<(), LimitError> {
+        let origin: Arc<str> = "after the start".into();
+        let origins = limits.iter().map(|limit| (*limit, Arc::clone(&origin)));
+        self.replace(event, limits, origins.collect(), aggregator)
+    }
+
+    /// Sets the limits with which an event begins.
+    pub(super) fn set_at_start(
+        &mut self,
+        event: EventId,
+        limits: &[Setting<Limit>],
+        aggregator: &mut Aggregator<Boxed>,
+    ) -> Result<(), LimitError> {
+        let origins = limits.iter().map(|limit| (limit.value, origin_text(&limit.origin)));
+        let values: Vec<_> = limits.iter().map(|limit| limit.value).collect();
+        self.replace(event, &values, origins.collect(), aggregator)
+    }
+
+    fn replace(
+        &mut self,
+        event: EventId,
+        limits: &[Limit],
+        origins: Vec<(Limit, Arc<str>)>,
+        aggregator: &mut Aggregator<Boxed>,
+    ) -> Result<(), LimitError> {
         aggregator.set_limits(event, limits)?;
         self.delayed.set(event, limits.iter().any(is_delayed));
         self.pool.breaches().set(event, !limits.is_empty(), aggregator.is_breached(event));
+        self.origins.insert(event, origins);
         Ok(())
     }
 
     /// Sets the limits of several events. All limits of one event are set at once, because each
-    /// call of [`set`](Self::set) replaces the event's previous limits.
+    /// call of [`set_at_start`](Self::set_at_start) replaces the event's previous limits.
     ///
     /// An error has the event whose limits are invalid.
     pub(super) fn set_all(
         &mut self,
-        limits: &[(EventId, Limit)],
+        limits: &[(EventId, Setting<Limit>)],
         aggregator: &mut Aggregator<Boxed>,
     ) -> Result<(), (EventId, LimitError)> {
         let mut limits = limits.to_vec();
         limits.sort_by_key(|(event, _)| *event);
         for of_event in limits.chunk_by(|(one, _), (other, _)| one == other) {
             let event = of_event[0].0;
-            let of_event: Vec<_> = of_event.iter().map(|(_, limit)| *limit).collect();
-            self.set(event, &of_event, aggregator).map_err(|error| (event, error))?;
+            let of_event: Vec<_> = of_event.iter().map(|(_, limit)| limit.clone()).collect();
+            self.set_at_start(event, &of_event, aggregator).map_err(|error| (event, error))?;
         }
         Ok(())
     }
@@ -191,9 +225,16 @@ impl LimitWatch {
 
     fn report(&self, status: &SlaStatus, clocks: &Clocks) -> Option<SlaReport> {
         let position = self.positions.of(status.event)?;
-        let (info, labels) = (&self.events[position], self.labels[position]);
+        let (info, labels) = (&self.events[position], self.labels[position].clone());
         let since_unix_ns = status.since.map(|since| clocks.unix_ns(since));
-        Some(SlaReport::new(info, labels, status, since_unix_ns))
+        Some(SlaReport::new(info, labels, status, self.origin(status), since_unix_ns))
+    }
+
+    /// Returns where a limit was set.
+    fn origin(&self, status: &SlaStatus) -> Arc<str> {
+        let of_event = self.origins.get(&status.event).into_iter().flatten();
+        let mut same = of_event.filter(|(limit, _)| *limit == status.limit);
+        Arc::clone(same.next().map_or(&self.declared, |(_, origin)| origin))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         error::EventError,
         numbers::{self, NamedEvent},
     },
-    settings::limits_in_force::without_limits,
+    settings::{Setting, limits_in_force::without_limits},
     sync::lock,
 };
 
@@ -119,7 +119,7 @@ impl Drain {
     pub(crate) fn add_event(
         &mut self,
         event: &NamedEvent,
-        limits: &[Limit],
+        limits: &[Setting<Limit>],
         sampling: Option<Sampling>,
     ) -> Result<(), AddError> {
         let mut info = without_limits(&event.info);
@@ -129,16 +129,17 @@ impl Drain {
         if self.events.iter().any(|known| known.id == info.id) {
             return Ok(());
         }
-        self.check_limits(info.unit, limits).map_err(AddError::Limits)?;
+        let values: Vec<_> = limits.iter().map(|limit| limit.value).collect();
+        self.check_limits(info.unit, &values).map_err(AddError::Limits)?;
         let max_events = self.aggregator.shape().events;
         self.aggregator.add_event(&info).map_err(|_| AddError::Full { max_events })?;
         self.events = self.events.iter().copied().chain([info]).collect();
         self.readers.add_event(info.id);
         self.observers.add_event(event);
         self.publisher.add_event(Arc::clone(&self.events));
-        self.limits.add_event(Arc::clone(&self.events), event.labels);
+        self.limits.add_event(Arc::clone(&self.events), event.labels.clone());
         self.set_first_sampling(info.id, sampling);
-        let set = self.limits.set(info.id, limits, &mut self.aggregator);
+        let set = self.limits.set_at_start(info.id, limits, &mut self.aggregator);
         if !limits.is_empty() {
             self.publisher.changes.note_new_limits();
         }

@@ -303,7 +303,9 @@ impl Parts<'_> {
                     }
                     None => failed.insert(Box::new(Statistics::new(summary, values))),
                 };
-                self.fill_slowest(failed, id, scope, |slow| slow.outcome() != Some(Outcome::Ok));
+                self.fill_slowest(failed, id, scope, |slow| {
+                    slow.outcome().is_some_and(|outcome| outcome != Outcome::Ok)
+                });
             }
         }
         self.data_bytes += heap_bytes(statistics.as_ref(), failed.as_deref());

@@ -1,6 +1,7 @@
 //! The labels of an event, such as `symbol="BTCUSDT"`.
 
 use core::fmt;
+use std::borrow::Cow;
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
@@ -20,39 +21,61 @@ const RESERVED: [&str; 8] =
 ///
 /// It displays as `symbol="BTCUSDT",venue="X"`, in which a backslash precedes each quote and
 /// backslash of a value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Labels(pub(super) &'static [(&'static str, &'static str)]);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Labels(Cow<'static, [Label]>);
+
+/// The key and the value of a label. Those of events that this process has made live for ever.
+pub(crate) type Label = (Cow<'static, str>, Cow<'static, str>);
 
 impl Labels {
     /// No labels.
-    pub(crate) const NONE: Self = Self(&[]);
+    pub(crate) const NONE: Self = Self(Cow::Borrowed(&[]));
+
+    /// The labels with which this process has made an event, sorted by their keys.
+    pub(super) const fn of_made(labels: &'static [Label]) -> Self {
+        Self(Cow::Borrowed(labels))
+    }
+
+    /// The labels that a report of another process has. Sorts them by their keys.
+    ///
+    /// # Errors
+    /// Returns an error if an event cannot have the labels.
+    pub(crate) fn read(mut labels: Vec<(String, String)>) -> Result<Self, EventError> {
+        check(&mut labels)?;
+        Ok(Self(labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect()))
+    }
 
     /// Returns whether there are no labels.
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Returns the keys and values, in the order of the keys.
-    pub fn iter(self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        self.0.iter().copied()
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// Returns the keys, in their order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|(key, _)| key)
     }
 
     /// Returns the value of the label with this key.
-    pub fn value(self, key: &str) -> Option<&'static str> {
+    pub fn value(&self, key: &str) -> Option<&str> {
         self.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
     }
 }
 
 impl fmt::Display for Labels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text(self.0.iter().copied()))
+        f.write_str(&text(self.iter()))
     }
 }
 
 impl Serialize for Labels {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (key, value) in self.0 {
+        for (key, value) in self.iter() {
             map.serialize_entry(key, value)?;
         }
         map.end()

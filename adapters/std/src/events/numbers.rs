@@ -7,14 +7,14 @@
 //! The lock of [`process`] guards all of this, so a fork does not find it held.
 
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use tailwatch_core::{EventId, EventInfo, EventNumber, Unit};
 use tailwatch_record::EventSet;
 
 use super::{
     error::EventError,
-    labels::{self, Labels},
+    labels::{self, Label, Labels},
     listed::Listed,
 };
 use crate::recording::process;
@@ -32,7 +32,7 @@ pub(crate) struct Numbers {
 }
 
 /// The event that has a number.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Owner {
     /// An event that states the number.
     Stated(&'static str),
@@ -43,7 +43,7 @@ enum Owner {
 }
 
 /// An event, with the parts of its name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NamedEvent {
     /// The name with the labels, such as `order_placement{symbol="BTCUSDT"}`, the number and unit.
     pub(crate) info: EventInfo,
@@ -152,7 +152,7 @@ pub(crate) fn numbered_sets() -> Vec<EventSet> {
 /// made it.
 pub(crate) fn made_event(id: EventId) -> Option<(&'static str, Labels)> {
     match process::lock().numbers().owners.get(&id) {
-        Some(Owner::Made(NamedEvent { base, labels, .. })) => Some((base, *labels)),
+        Some(Owner::Made(NamedEvent { base, labels, .. })) => Some((base, labels.clone())),
         _ => None,
     }
 }
@@ -288,7 +288,7 @@ impl Numbers {
                 let unit = made.info.unit;
                 Err(EventError::OtherUnit { event: full_name.to_owned(), unit })
             }
-            Some(Owner::Made(made)) => Ok(Some(*made)),
+            Some(Owner::Made(made)) => Ok(Some(made.clone())),
             _ => Ok(None),
         }
     }
@@ -305,11 +305,14 @@ impl Numbers {
         }
         let id = self.next(&HashMap::new(), || self::made(&full_name))?;
         let kept = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
-        let labels: Vec<_> = labels.iter().map(|(key, value)| (kept(key), kept(value))).collect();
-        let (name, labels) = (kept(&full_name), Labels(labels.leak()));
+        let kept_label = |(key, value): &(String, String)| -> Label {
+            (Cow::Borrowed(kept(key)), Cow::Borrowed(kept(value)))
+        };
+        let labels: Vec<_> = labels.iter().map(kept_label).collect();
+        let (name, labels) = (kept(&full_name), Labels::of_made(labels.leak()));
         let info = EventInfo { unit, ..EventInfo::new(id, name) };
         let made = NamedEvent { info, base: &name[..base.len()], labels };
-        self.owners.insert(id, Owner::Made(made));
+        self.owners.insert(id, Owner::Made(made.clone()));
         self.made.insert(name, id);
         Ok(made)
     }

@@ -1,15 +1,16 @@
 //! The difference between two reports.
 
 use core::{fmt, iter};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use tailwatch_core::{
-    Accuracy, Buckets, ConfidenceInterval, Distribution, DistributionData, EventId, FixedPoint,
-    Moments, Outcomes, Quantile, Unit, UnitConverter, WeightedSample,
+    Accuracy, ConfidenceInterval, Distribution, DistributionData, EventId, FixedPoint, Moments,
+    Outcomes, Quantile, Unit, UnitConverter, WeightedSample,
 };
 
 use super::{
-    EventReport, Report, health::Health, owned_data::OwnedData, statistics::Statistics, text,
+    EventReport, Report, health::Health, histogram::Histogram, owned_data::OwnedData,
+    stated_quantile::Bounds, statistics::Statistics, text,
 };
 
 /// The differences of all counts between two reports, the statistics of the samples that were
@@ -44,7 +45,7 @@ pub struct EventDiff {
     /// The event's id.
     pub id: EventId,
     /// The event's name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The unit of the samples: `ns` for nanoseconds, or `1` for plain numbers.
     pub unit: Unit,
     /// The number of drained ENDs, by outcome, each counted as 1, whatever its weight.
@@ -98,8 +99,12 @@ impl Report {
     /// it or, if both are of one collector, a count, the uptime or the samples of an event are not
     /// contained in those of `self`.
     ///
+    /// Also returns `None` if one of the reports is [merged](Self::merge), or was
+    /// [read](Self::from_json) from the schema `tailwatch.report/1`, which has no histograms.
+    ///
     /// Counts and means are subtracted exactly. Quantiles are computed from the difference of the
-    /// histograms, or exactly from the samples if `self` still has all samples since the start.
+    /// histograms, or exactly from the samples if `self` still has all samples since the start. If
+    /// one of the reports was read, the mean is not known, because JSON has no sums.
     ///
     /// Use it for intervals that are not windows, such as from one deployment, request or test to
     /// the next.
@@ -122,6 +127,9 @@ impl Report {
     /// # }
     /// ```
     pub fn diff(&self, earlier: &Self) -> Option<ReportDiff> {
+        // Without the time of the start, nothing shows whether the collector was restarted.
+        let is_known = |report: &Self| report.started_unix_ns > 0 && report.collectors.is_empty();
+        (is_known(self) && is_known(earlier)).then_some(())?;
         let restarted = self.started_unix_ns != earlier.started_unix_ns;
         if restarted && self.started_unix_ns < earlier.unix_ns {
             return None;
@@ -193,7 +201,7 @@ impl EventReport {
             (None, None) => None,
             (None, Some(_)) => return None,
         };
-        Some(EventDiff { id: self.id, name: self.name, unit: self.unit, outcomes, samples })
+        Some(EventDiff { id: self.id, name: self.name.clone(), unit: self.unit, outcomes, samples })
     }
 }
 
@@ -203,60 +211,129 @@ impl Statistics {
     /// no samples.
     fn since(&self, earlier: Option<&Self>) -> Result<Option<SamplesDiff>, NotEarlier> {
         let before = earlier.map(Statistics::data);
-        match self.data() {
-            OwnedData::Exact(samples) => {
-                let before = match before {
-                    None => &[],
-                    Some(OwnedData::Exact(samples)) => samples.as_slice(),
-                    Some(OwnedData::Counted { .. }) => return Err(NotEarlier),
-                };
-                let rest = difference(samples, before).ok_or(NotEarlier)?;
-                let mut moments = Moments::EMPTY;
-                for sample in &rest {
-                    moments.add(sample.value(), sample.sampling());
-                }
-                Ok(summarize(self.converter(), &moments, DistributionData::Exact(rest[..].into())))
+        match (self.data(), before) {
+            (OwnedData::Exact(samples), None) => self.exact_since(samples, &[]),
+            (OwnedData::Exact(samples), Some(OwnedData::Exact(before))) => {
+                self.exact_since(samples, before)
             }
-            OwnedData::Counted { buckets, moments, first, counts } => {
-                let (buckets, first) = (*buckets, *first);
-                let (moments_before, counts_before) = before
-                    .map_or((Moments::EMPTY, BTreeMap::new()), |before| {
-                        counts_by_bucket(before, buckets)
-                    });
-                let mut rest: Vec<_> = counts.iter().collect();
-                for (bucket, count) in counts_before {
-                    let left = bucket
-                        .checked_sub(first)
-                        .and_then(|offset| rest.get_mut(offset))
-                        .ok_or(NotEarlier)?;
-                    *left = left.checked_sub(count).ok_or(NotEarlier)?;
-                }
-                let is_used = |count: &u64| *count > 0;
-                let Some(begin) = rest.iter().position(is_used) else { return Ok(None) };
-                let end = rest.iter().rposition(is_used).unwrap_or(begin);
-                // The minimum and maximum of the new samples are not known, because those of the
-                // total cannot be subtracted. They are replaced by the bounds of the outermost
-                // buckets that are left, (lower, upper], and of the total.
-                let min = buckets
-                    .bounds(first + begin)
-                    .0
-                    .saturating_add(1)
-                    .max(moments.min())
-                    .min(moments.max());
-                let max = buckets.bounds(first + end).1.min(moments.max());
-                let min =
-                    if first + begin == buckets.index(moments.min()) { moments.min() } else { min };
-                let moments = moments.since(&moments_before, min, max).ok_or(NotEarlier)?;
-                let data = DistributionData::Counted {
-                    buckets,
-                    moments,
-                    first: first + begin,
-                    counts: &rest[begin..=end],
-                };
-                Ok(summarize(self.converter(), &moments, data))
+            (OwnedData::Exact(_), Some(OwnedData::Counted { .. })) => Err(NotEarlier),
+            (OwnedData::Counted { moments, histogram }, None) => {
+                self.counted_since((moments, histogram), None)
+            }
+            (
+                OwnedData::Counted { moments, histogram },
+                Some(before @ (OwnedData::Exact(_) | OwnedData::Counted { .. })),
+            ) => {
+                let sums = before.moments().ok_or(NotEarlier)?;
+                let of_before = before.histogram(self.converter().unit).ok_or(NotEarlier)?;
+                self.counted_since((moments, histogram), Some((&sums, &of_before)))
+            }
+            (OwnedData::Summarized { .. }, _) | (_, Some(OwnedData::Summarized { .. })) => {
+                self.summarized_since(earlier)
             }
         }
     }
+
+    /// Subtracts samples.
+    fn exact_since(
+        &self,
+        samples: &[WeightedSample],
+        before: &[WeightedSample],
+    ) -> Result<Option<SamplesDiff>, NotEarlier> {
+        let rest = difference(samples, before).ok_or(NotEarlier)?;
+        let mut moments = Moments::EMPTY;
+        for sample in &rest {
+            moments.add(sample.value(), sample.sampling());
+        }
+        Ok(summarize(self.converter(), &moments, DistributionData::Exact(rest[..].into())))
+    }
+
+    /// Subtracts sums and histograms.
+    fn counted_since(
+        &self,
+        (moments, histogram): (&Moments, &Histogram),
+        before: Option<(&Moments, &Histogram)>,
+    ) -> Result<Option<SamplesDiff>, NotEarlier> {
+        let rest = match before {
+            None => histogram.clone(),
+            Some((_, before)) => histogram.since(before).ok_or(NotEarlier)?,
+        };
+        let buckets = rest.buckets();
+        let mut used = rest.used().map(|(index, _)| index);
+        let Some(begin) = used.next() else { return Ok(None) };
+        let end = used.last().unwrap_or(begin);
+        // The minimum and maximum of the new samples are not known, because those of the total
+        // cannot be subtracted. They are replaced by the bounds of the outermost buckets that are
+        // left, (lower, upper], and of the total.
+        let min = buckets.bounds(begin).0.saturating_add(1).max(moments.min()).min(moments.max());
+        let max = buckets.bounds(end).1.min(moments.max());
+        let min = if begin == buckets.index(moments.min()) { moments.min() } else { min };
+        let before = before.map_or(Moments::EMPTY, |(before, _)| *before);
+        let moments = moments.since(&before, min, max).ok_or(NotEarlier)?;
+        let data = DistributionData::Counted {
+            buckets,
+            moments,
+            first: rest.first(),
+            counts: &rest.counts(),
+        };
+        Ok(summarize(self.converter(), &moments, data))
+    }
+
+    /// Subtracts histograms whose sums are not known.
+    fn summarized_since(&self, earlier: Option<&Self>) -> Result<Option<SamplesDiff>, NotEarlier> {
+        let converter = self.converter();
+        let histogram = self.histogram().ok_or(NotEarlier)?;
+        let Some(earlier) = earlier else {
+            let bounds = Bounds::of_summary(&self.summary, Some(&histogram), converter);
+            let summary = &self.summary;
+            let counts = [summary.count, summary.estimated_total];
+            return Ok(Some(bounded(&bounds, counts, summary.mean)));
+        };
+        let before = earlier.histogram().ok_or(NotEarlier)?;
+        let is_earlier = earlier.converter() == converter
+            && earlier.summary.min >= self.summary.min
+            && earlier.summary.max <= self.summary.max;
+        let rest = histogram.since(&before).filter(|_| is_earlier).ok_or(NotEarlier)?;
+        let since =
+            |number: fn(&Self) -> u64| number(self).checked_sub(number(earlier)).ok_or(NotEarlier);
+        let count = since(|statistics| statistics.summary.count)?;
+        let weight = since(|statistics| statistics.summary.estimated_total)?;
+        if weight == 0 && count == 0 {
+            return Ok(None);
+        }
+        let extremes = [self.summary.min, self.summary.max];
+        let bounds = Bounds::new(extremes, weight, Some(&rest), converter);
+        Ok(Some(bounded(&bounds, [count, weight], None)))
+    }
+}
+
+/// Returns the statistics of samples whose quantiles have these bounds.
+fn bounded(
+    bounds: &Bounds<'_>,
+    [count, estimated_total]: [u64; 2],
+    mean: Option<FixedPoint>,
+) -> SamplesDiff {
+    let quantiles = QUANTILES.map(|quantile| bounds.quantile(quantile));
+    let [p50, p95, p99, p99_9] = quantiles.map(|(value, _)| value);
+    let accuracy = least_accurate(quantiles.map(|(_, accuracy)| accuracy));
+    let intervals = all_known(QUANTILES.map(|quantile| bounds.interval(quantile, count)));
+    SamplesDiff { count, estimated_total, mean, p50, p95, p99, p99_9, accuracy, intervals }
+}
+
+/// The quantiles of the statistics.
+const QUANTILES: [Quantile; 4] = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
+
+/// Returns the intervals, if all are known.
+fn all_known(intervals: [Option<ConfidenceInterval>; 4]) -> Option<[ConfidenceInterval; 4]> {
+    let [p50, p95, p99, p99_9] = intervals;
+    Some([p50?, p95?, p99?, p99_9?])
+}
+
+fn least_accurate(all: [Accuracy; 4]) -> Accuracy {
+    let [first, rest @ ..] = all;
+    rest.into_iter().fold(first, |one, other| {
+        if one.max_relative_error_ppm() >= other.max_relative_error_ppm() { one } else { other }
+    })
 }
 
 /// Returns the statistics of samples with these moments and this distribution, or `None` if there
@@ -267,15 +344,8 @@ fn summarize(
     data: DistributionData<'_>,
 ) -> Option<SamplesDiff> {
     let values = Distribution { converter, data };
-    let quantiles = [Quantile::P50, Quantile::P95, Quantile::P99, Quantile::P99_9];
-    let [p50, p95, p99, p99_9] = quantiles.map(|quantile| values.quantile(quantile));
-    let intervals = || {
-        let [p50, p95, p99, p99_9] = quantiles.map(|quantile| values.interval(quantile));
-        Some([p50?, p95?, p99?, p99_9?])
-    };
-    let less_accurate = |one: Accuracy, other: Accuracy| {
-        if one.max_relative_error_ppm() >= other.max_relative_error_ppm() { one } else { other }
-    };
+    let [p50, p95, p99, p99_9] = QUANTILES.map(|quantile| values.quantile(quantile));
+    let intervals = QUANTILES.map(|quantile| values.interval(quantile));
     Some(SamplesDiff {
         count: moments.count(),
         estimated_total: moments.weight(),
@@ -284,8 +354,8 @@ fn summarize(
         p95: p95?.0,
         p99: p99?.0,
         p99_9: p99_9?.0,
-        accuracy: [p50?.1, p95?.1, p99?.1, p99_9?.1].into_iter().reduce(less_accurate)?,
-        intervals: intervals(),
+        accuracy: least_accurate([p50?.1, p95?.1, p99?.1, p99_9?.1]),
+        intervals: all_known(intervals),
     })
 }
 
@@ -301,23 +371,4 @@ fn difference(all: &[WeightedSample], some: &[WeightedSample]) -> Option<Vec<Wei
     let mut rest = sorted(all);
     rest.retain(|sample| to_remove.next_if_eq(sample).is_none());
     to_remove.peek().is_none().then_some(rest)
-}
-
-/// Returns the moments of all values and the weight in each bucket of the histogram.
-fn counts_by_bucket(data: &OwnedData, buckets: Buckets) -> (Moments, BTreeMap<usize, u64>) {
-    let mut by_bucket = BTreeMap::new();
-    match data {
-        OwnedData::Exact(samples) => {
-            let mut moments = Moments::EMPTY;
-            for sample in samples {
-                moments.add(sample.value(), sample.sampling());
-                *by_bucket.entry(buckets.index(sample.value())).or_default() += sample.weight();
-            }
-            (moments, by_bucket)
-        }
-        OwnedData::Counted { moments, first, counts, .. } => {
-            by_bucket.extend((*first..).zip(counts.iter()).filter(|(_, count)| *count > 0));
-            (*moments, by_bucket)
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The health of a collector: how many records were delivered and lost, and what measuring costs.
 ///
@@ -10,7 +10,11 @@ use serde::Serialize;
 /// for a value, or for the tag (TAG) of a duration. Every record that was written into a ring is
 /// accounted for: `produced == delivered + overwritten + pending` holds exactly, because all four
 /// are counted at the same look at the rings.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+///
+/// In a report that was read from the schema `tailwatch.report/1`, `negative_differences`,
+/// `orphan_tags`, `rings_refused`, `record_ns`, `drain_ns` and `reserved_bytes` are 0 and
+/// `has_drain` is `false`, because they are not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Health {
     /// Records that were written into rings.
@@ -47,12 +51,12 @@ pub struct Health {
     pub saturated: u64,
     /// Intervals that would have ended before they began, because their
     /// [`Stamp`](crate::Stamp) is ahead of the clock. They are in no statistic.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    #[serde(default)] // not in the schema `tailwatch.report/1`
     pub negative_differences: u64,
     /// TAGs whose record is gone: the duration that they belong to was overwritten, or the span was
     /// not open when the drain read its second tag (see
     /// [`Counters::orphan_tags`](tailwatch_core::Counters::orphan_tags)).
-    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    #[serde(default)] // not in the schema `tailwatch.report/1`
     pub orphan_tags: u64,
     /// Damaged records, and records of a kind that does not match the event's unit, such as a value
     /// of an event that is measured in time.
@@ -67,7 +71,7 @@ pub struct Health {
     /// out unless the process has sets without stated numbers or several collectors.
     ///
     /// [`Collector::breached`](crate::Collector::breached) is `true` for all of these events.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unlisted: BTreeMap<String, u64>,
     /// Records that were written into no ring, because as many threads as
     /// [`Builder::rings`](crate::Builder::rings) allows had one, because there was no memory for a
@@ -84,7 +88,7 @@ pub struct Health {
     /// How often a thread that should have got a larger ring did not, because that would have
     /// exceeded [`Builder::max_ring_bytes`](crate::Builder::max_ring_bytes), or because the
     /// operating system provided no memory or did not lock it.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    #[serde(default)] // not in the schema `tailwatch.report/1`
     pub rings_refused: u64,
     /// Panics of observers and hooks ([`Builder::observer`](crate::Builder::observer),
     /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)). They were caught.
@@ -98,7 +102,7 @@ pub struct Health {
     /// Whether anybody drains the rings and judges the limits: the drain's thread, or the program
     /// if the drain is manual. `false` once the last pass is over, and in a process that was forked
     /// from that of the collector.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    #[serde(default)] // not in the schema `tailwatch.report/1`
     pub has_drain: bool,
     /// The share that is recorded of each sampled event, by the event's name. Events that are
     /// recorded in full are left out.
@@ -130,7 +134,7 @@ pub struct Health {
     /// the same time, as far as it can. The end of a span makes it wait for the work, at least if
     /// the clock is ordered. If the span after it needs the result of the work anyway, that costs
     /// nothing, and a record costs less than half of what is stated here.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    #[serde(default)] // not in the schema `tailwatch.report/1`
     pub record_ns: f64,
     /// The processor time of the drain per record that was written, in nanoseconds, over the last
     /// period of [`overhead_ratio`](Self::overhead_ratio) with any records. 0 before the first
@@ -138,7 +142,7 @@ pub struct Health {
     ///
     /// The drain wakes up even if there is little to do, so the fewer records there are, the more
     /// each of them takes.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    #[serde(default)] // not in the schema `tailwatch.report/1`
     pub drain_ns: f64,
     /// The memory that the collector has in use, in bytes: its rings, the names of threads, two
     /// reports, and what windows and histograms take for the events that have happened.
@@ -155,6 +159,6 @@ pub struct Health {
     /// what they take when all events have happened. Until an event happens, the operating system
     /// does not assign the memory for it. The rings are not included, and names count with 64 bytes
     /// each.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    #[serde(default)] // not in the schema `tailwatch.report/1`
     pub reserved_bytes: u64,
 }

@@ -1,33 +1,51 @@
 //! The samples of a report, or a histogram of them.
 
-use tailwatch_core::{Buckets, DistributionData, Moments, WeightedSample};
+use std::borrow::Cow;
 
-use super::packed_counts::PackedCounts;
+use tailwatch_core::{DistributionData, Moments, Unit, WeightedSample};
 
-/// The data of a [`DistributionData`], but with samples or counts that it owns.
+use super::{
+    histogram::{Histogram, SumProblem, buckets_of},
+    interval::Intervals,
+    packed_counts::PackedCounts,
+};
+use crate::settings::MAX_EXACT_SAMPLES;
+
+/// What is known of samples beside their summary.
 #[derive(Clone, PartialEq)]
 pub(super) enum OwnedData {
+    /// All samples.
     Exact(Vec<WeightedSample>),
-    Counted {
-        buckets: Buckets,
-        moments: Moments,
-        /// The index of the bucket of the first count.
-        first: usize,
-        counts: PackedCounts,
-    },
+    /// Their exact sums, and a histogram.
+    Counted { moments: Moments, histogram: Histogram },
+    /// At most a histogram, and the confidence intervals that were read: a report in JSON has no
+    /// sums, and no histograms of windows.
+    Summarized { histogram: Option<Histogram>, intervals: Option<Intervals> },
 }
 
 impl OwnedData {
-    /// Calls `with` with the data. Unpacks counts for it.
-    pub(super) fn with<T>(&self, with: impl FnOnce(DistributionData<'_>) -> T) -> T {
+    /// Calls `with` with the samples or sums, if they are known. Unpacks counts for it.
+    pub(super) fn with<T>(&self, with: impl FnOnce(DistributionData<'_>) -> T) -> Option<T> {
         match self {
-            Self::Exact(samples) => with(DistributionData::Exact(samples[..].into())),
-            Self::Counted { buckets, moments, first, counts } => with(DistributionData::Counted {
-                buckets: *buckets,
+            Self::Exact(samples) => Some(with(DistributionData::Exact(samples[..].into()))),
+            Self::Counted { moments, histogram } => Some(with(DistributionData::Counted {
+                buckets: histogram.buckets(),
                 moments: *moments,
-                first: *first,
-                counts: &counts.iter().collect::<Vec<_>>(),
-            }),
+                first: histogram.first(),
+                counts: &histogram.counts(),
+            })),
+            Self::Summarized { .. } => None,
+        }
+    }
+
+    /// Returns a histogram of the samples, which are in this unit, if there is one.
+    pub(super) fn histogram(&self, unit: Unit) -> Option<Cow<'_, Histogram>> {
+        match self {
+            Self::Exact(samples) => {
+                Some(Cow::Owned(Histogram::of_samples(buckets_of(unit), samples)))
+            }
+            Self::Counted { histogram, .. } => Some(Cow::Borrowed(histogram)),
+            Self::Summarized { histogram, .. } => histogram.as_ref().map(Cow::Borrowed),
         }
     }
 
@@ -35,7 +53,10 @@ impl OwnedData {
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
             Self::Exact(samples) => samples.capacity() * size_of::<WeightedSample>(),
-            Self::Counted { counts, .. } => counts.heap_bytes(),
+            Self::Counted { histogram, .. } => histogram.heap_bytes(),
+            Self::Summarized { histogram, .. } => {
+                histogram.as_ref().map_or(0, Histogram::heap_bytes)
+            }
         }
     }
 
@@ -58,18 +79,60 @@ impl OwnedData {
                 owned.extend(samples.iter());
             }
             (
-                Self::Counted { buckets, moments, first, counts },
-                DistributionData::Counted {
-                    buckets: new_buckets,
-                    moments: new_moments,
-                    first: new_first,
-                    counts: new_counts,
-                },
+                Self::Counted { moments, histogram },
+                DistributionData::Counted { buckets, moments: new_moments, first, counts },
             ) => {
-                (*buckets, *moments, *first) = (new_buckets, new_moments, new_first);
-                counts.replace(new_counts);
+                *moments = new_moments;
+                histogram.replace(buckets, first, counts);
             }
             (_, data) => *self = data.into(),
+        }
+    }
+
+    /// Returns the data of all samples together, which are in this unit: all samples if they are
+    /// known and not too many, or else the sum of the histograms.
+    pub(super) fn sum(parts: &[&Self], unit: Unit) -> Result<Self, SumProblem> {
+        let exact: Option<Vec<_>> = parts.iter().map(|part| part.exact()).collect();
+        if let Some(exact) = exact
+            && exact.iter().map(|samples| samples.len()).sum::<usize>() <= MAX_EXACT_SAMPLES
+        {
+            return Ok(Self::Exact(exact.concat()));
+        }
+        let histograms: Option<Vec<_>> = parts.iter().map(|part| part.histogram(unit)).collect();
+        let histogram = Histogram::sum(&histograms.ok_or(SumProblem::NoHistogram)?)?;
+        let moments: Option<Vec<_>> = parts.iter().map(|part| part.moments()).collect();
+        Ok(match moments {
+            Some(all) => {
+                let mut moments = Moments::EMPTY;
+                for of_part in &all {
+                    moments.merge(of_part);
+                }
+                Self::Counted { moments, histogram }
+            }
+            None => Self::Summarized { histogram: Some(histogram), intervals: None },
+        })
+    }
+
+    /// Returns all samples, if they are known.
+    fn exact(&self) -> Option<&[WeightedSample]> {
+        match self {
+            Self::Exact(samples) => Some(samples),
+            Self::Counted { .. } | Self::Summarized { .. } => None,
+        }
+    }
+
+    /// Returns the exact sums, if they are known.
+    pub(super) fn moments(&self) -> Option<Moments> {
+        match self {
+            Self::Exact(samples) => {
+                let mut moments = Moments::EMPTY;
+                for sample in samples {
+                    moments.add(sample.value(), sample.sampling());
+                }
+                Some(moments)
+            }
+            Self::Counted { moments, .. } => Some(*moments),
+            Self::Summarized { .. } => None,
         }
     }
 }
@@ -85,7 +148,7 @@ impl From<DistributionData<'_>> for OwnedData {
         match data {
             DistributionData::Exact(samples) => Self::Exact(samples.iter().collect()),
             DistributionData::Counted { buckets, moments, first, counts } => {
-                Self::Counted { buckets, moments, first, counts: PackedCounts::new(counts) }
+                Self::Counted { moments, histogram: Histogram::new(buckets, first, counts) }
             }
         }
     }

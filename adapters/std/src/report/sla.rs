@@ -4,17 +4,13 @@
 //! [`Collector::sla_changes`]: crate::Collector::sla_changes
 
 use core::{fmt, time::Duration};
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque, sync::Arc};
 
-use serde::{Serialize, Serializer};
 use tailwatch_core::{
     EventInfo, Limit, MinSamples, Quantile, SlaState, SlaStatus, Threshold, Unit,
 };
 
-use super::{
-    json,
-    text::{grouped, length, share, value, window_name},
-};
+use super::text::{grouped, length, share, value};
 use crate::{clock::nanos, events::labels::Labels};
 
 /// The number of entries in the queue. When it is full, a new entry replaces the oldest.
@@ -24,34 +20,28 @@ const QUEUE_CAPACITY: usize = 256;
 ///
 /// A violation of the limit is *raised* when it begins, or when it has lasted as long as
 /// [`Threshold::raise_after`], and *cleared* when it ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SlaReport {
     /// The event's name, including its labels.
-    pub event: &'static str,
+    pub event: Cow<'static, str>,
     /// The event's labels.
-    #[serde(skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
     /// What is limited.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`
     pub kind: LimitKind,
     /// The limited quantile, or `None` for a limit of another [`kind`](Self::kind); JSON then has
     /// `errors` or `silence`.
-    #[serde(serialize_with = "quantile")]
     pub quantile: Option<Quantile>,
     /// The window of the quantile or error rate. For a limit on silence, the longest silence within
     /// the limit.
-    #[serde(serialize_with = "window")]
     pub window: Duration,
     /// The largest value within the limit, in nanoseconds or as a plain number. For a limit on the
     /// error rate, the largest share of failed spans, in parts per million.
     pub limit: u64,
     /// The unit of `limit` and `observed`: `ns` for nanoseconds, or `1` for plain numbers and for
     /// parts per million.
-    #[serde(serialize_with = "json::text")]
     pub unit: Unit,
     /// Whether the limit is violated. The violation may not be raised yet.
-    #[serde(serialize_with = "json::text")]
     pub state: SlaState,
     /// The number of samples in the window that exceed the limit, by weight: a sample of an event
     /// that is sampled 1 in 2^k counts 2^k times. Open spans that are already older than the limit
@@ -60,8 +50,8 @@ pub struct SlaReport {
     /// else 0.
     pub over: u64,
     /// The part of `over` that is of failed spans, which the event's statistics do not
-    /// [cover](crate::EventReport::covered). 0 for limits of other kinds.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`
+    /// [cover](crate::EventReport::covered). 0 for limits of other kinds, and in a report that was
+    /// read from the schema `tailwatch.report/1`.
     pub failed: u64,
     /// The number of all samples in the window, by weight, including the open spans counted in
     /// `over`. For a limit on silence, 1 once the event has been recorded, or else 0.
@@ -87,23 +77,27 @@ pub struct SlaReport {
     /// The number of violations that were cleared.
     pub cleared: u64,
     /// [`Threshold::min_samples`], or 1 for a limit on silence.
-    #[serde(skip)] // not in the schema `tailwatch.report/1`, like the two below
     pub min_samples: MinSamples,
     /// [`Threshold::raise_after`], or zero for a limit on silence.
-    #[serde(skip)]
     pub raise_after: Duration,
     /// [`Threshold::clear_after`], or `None` for a limit on silence.
-    #[serde(skip)]
     pub clear_after: Option<Duration>,
+    /// Where the limit was set: `declared` with its event, by the `builder`, by a line of a
+    /// configuration file such as `file /etc/bot.toml:12`, or `after the start` by
+    /// [`Collector::set_limits`](crate::Collector::set_limits). `None` if it is not known: in a
+    /// report that was read from the schema `tailwatch.report/1`, and in a [merged
+    /// report](crate::Report::merge) of reports in which it differs.
+    pub origin: Option<Arc<str>>,
 }
 
 impl SlaReport {
-    /// Creates the report of a limit. `info` and `labels` are about the event of `status`, and
-    /// `since_unix_ns` is the wall-clock time of [`SlaStatus::since`].
+    /// Creates the report of a limit. `info` and `labels` are about the event of `status`, `origin`
+    /// is where it was set, and `since_unix_ns` is the wall-clock time of [`SlaStatus::since`].
     pub(crate) fn new(
         info: &EventInfo,
         labels: Labels,
         status: &SlaStatus,
+        origin: Arc<str>,
         since_unix_ns: Option<u64>,
     ) -> Self {
         let (kind, quantile, window, limit, unit) = match status.limit {
@@ -125,7 +119,7 @@ impl SlaReport {
             Limit::Silence(_) => (MinSamples::Count(1), Duration::ZERO, None),
         };
         Self {
-            event: info.name,
+            event: info.name.into(),
             labels,
             kind,
             quantile,
@@ -143,6 +137,7 @@ impl SlaReport {
             min_samples,
             raise_after,
             clear_after,
+            origin: Some(origin),
         }
     }
 }
@@ -244,7 +239,7 @@ impl SlaReport {
     }
 
     fn write_silence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (event, limit) = (self.event, value(Unit::Time, self.limit));
+        let (event, limit) = (&self.event, value(Unit::Time, self.limit));
         match (self.state, self.observed.map(|observed| value(Unit::Time, observed))) {
             (SlaState::Violated, Some(silence)) => {
                 write!(f, "{event} has been silent for {silence} (limit {limit})")
@@ -342,20 +337,13 @@ impl ChangeQueue {
     }
 }
 
-#[expect(
-    clippy::ref_option,
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde requires"
-)]
-fn quantile<S: Serializer>(quantile: &Option<Quantile>, serializer: S) -> Result<S::Ok, S::Error> {
-    match quantile {
-        Some(quantile) => serializer.collect_str(quantile),
-        None => serializer.serialize_str("silence"),
+/// Returns the rank of a state: the state of several limits is the one with the highest.
+pub(super) const fn severity(state: SlaState) -> u8 {
+    match state {
+        SlaState::Ok => 0,
+        SlaState::Unknown => 1,
+        SlaState::Violated => 2,
     }
-}
-
-fn window<S: Serializer>(window: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&window_name(*window))
 }
 
 #[cfg(test)]
@@ -364,7 +352,7 @@ mod tests {
 
     fn report(raised: u64) -> SlaReport {
         SlaReport {
-            event: "order_placement",
+            event: "order_placement".into(),
             labels: Labels::default(),
             kind: LimitKind::Quantile,
             quantile: Some(Quantile::P95),
@@ -382,6 +370,7 @@ mod tests {
             min_samples: MinSamples::Count(1),
             raise_after: Duration::ZERO,
             clear_after: None,
+            origin: None,
         }
     }
 

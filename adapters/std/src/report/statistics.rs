@@ -1,23 +1,33 @@
 //! The statistics of an event over a window or since the start.
 
-use core::fmt;
-use std::sync::Arc;
+use core::{cmp::Reverse, fmt};
+use std::{borrow::Cow, sync::Arc};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use tailwatch_core::{
     Accuracy, Bucket, ConfidenceInterval, Distribution, Outcome, Quantile, Summary, UnitConverter,
 };
 
 use super::{
+    histogram::{Histogram, SumProblem},
     interval::Intervals,
-    json::{self, Numbers},
+    json::{self, StatisticsJson},
     owned_data::OwnedData,
+    stated_quantile::Bounds,
+    summary_sum,
 };
+
+/// The number of slowest samples that an event has at most.
+const SLOWEST: usize = 4;
 
 /// The statistics of an event over a window or since the start.
 ///
 /// Beside the summary, they contain the samples or a histogram of them, so any other
-/// [`quantile`](Self::quantile) can be computed later.
+/// [`quantile`](Self::quantile) can be computed later. Those of a report that was
+/// [read](crate::Report::from_json) have a histogram only if they are since the start; otherwise
+/// other quantiles are bounded by those of the summary.
+///
+/// Two are equal if all of this is, the samples or histogram included.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Statistics {
@@ -37,7 +47,7 @@ pub struct Statistics {
 
 /// One of the slowest spans or durations of an event, or one of the largest values of an event with
 /// plain numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SlowSample {
     /// The time at which the span or duration began, or the value was recorded, in nanoseconds
@@ -47,7 +57,12 @@ pub struct SlowSample {
     pub duration: u64,
     /// How the span ended. `None` for a duration that was recorded without a span, and for a plain
     /// number. JSON leaves it out then.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "json::optional_text")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "json::optional_text",
+        deserialize_with = "json::read::optional_outcome"
+    )]
     pub outcome: Option<Outcome>,
     /// The tag of the span, which is 0 for a span that began without one, or the tag of the
     /// duration. `None` if the START was not found, usually because it was lost, or if the sample
@@ -90,18 +105,59 @@ impl Statistics {
         &self.values
     }
 
-    /// Returns the statistics of other values in the same units. `None` if there are none.
-    pub(super) fn with_data(
-        &self,
-        values: OwnedData,
-        covered: u64,
-        complete: bool,
+    /// Creates statistics of which only this is known.
+    pub(super) fn of_summary(
+        summary: Summary,
+        corrected: Option<Summary>,
         slowest: Vec<SlowSample>,
-    ) -> Option<Self> {
-        let converter = self.converter;
-        let summary =
-            values.with(|data| Distribution { converter, data }.summary(covered, complete))?;
-        Some(Self { summary, corrected: None, slowest, converter, values })
+        converter: UnitConverter,
+        intervals: Option<Intervals>,
+    ) -> Self {
+        let values = OwnedData::Summarized { histogram: None, intervals };
+        Self { summary, corrected, slowest, converter, values }
+    }
+
+    /// Adds a histogram of the samples, and what converts its values.
+    pub(super) fn set_histogram(&mut self, histogram: Histogram, converter: UnitConverter) {
+        if let OwnedData::Summarized { histogram: of_values, .. } = &mut self.values {
+            *of_values = Some(histogram);
+        }
+        self.converter = converter;
+    }
+
+    /// Returns the statistics of all samples together, without a corrected summary, or `None` if
+    /// there are none.
+    pub(super) fn sum(parts: &[&Self]) -> Result<Option<Self>, SumProblem> {
+        let Some((first, rest)) = parts.split_first() else { return Ok(None) };
+        if rest.is_empty() {
+            return Ok(Some(Self { corrected: None, ..(*first).clone() }));
+        }
+        let converter = first.converter;
+        if rest.iter().any(|part| part.converter != converter) {
+            return Err(SumProblem::Buckets);
+        }
+        let data: Vec<_> = parts.iter().map(|part| &part.values).collect();
+        let values = OwnedData::sum(&data, converter.unit)?;
+        let summaries: Vec<_> = parts.iter().map(|part| &part.summary).collect();
+        let histogram = values.histogram(converter.unit).ok_or(SumProblem::NoHistogram)?;
+        let mut summary = summary_sum::sum(&summaries, &histogram, converter)?;
+        let Summary { covered, complete, .. } = summary;
+        // More exact, because it comes from the samples or from exact sums.
+        let exact = values.with(|data| Distribution { converter, data }.summary(covered, complete));
+        summary = exact.flatten().unwrap_or(summary);
+        drop(histogram);
+        let mut slowest: Vec<_> = parts.iter().flat_map(|part| &part.slowest).cloned().collect();
+        slowest.sort_by(|one, other| {
+            let key = |of: &SlowSample| (Reverse(of.duration), of.start_unix_ns, of.tag, of.tid);
+            key(one).cmp(&key(other)).then_with(|| one.thread.cmp(&other.thread))
+        });
+        slowest.truncate(SLOWEST);
+        Ok(Some(Self { summary, corrected: None, slowest, converter, values }))
+    }
+
+    /// Returns a histogram of the samples, if there is one.
+    pub(super) fn histogram(&self) -> Option<Cow<'_, Histogram>> {
+        self.values.histogram(self.converter.unit)
     }
 
     /// Returns what converts the data to the units in which they are reported.
@@ -109,12 +165,17 @@ impl Statistics {
         self.converter
     }
 
-    /// Calls `with` with the distribution of the values.
-    fn with_values<T>(&self, with: impl FnOnce(Distribution<'_>) -> T) -> T {
+    /// Calls `with` with the distribution of the values, if the samples or their exact sums are
+    /// known.
+    fn with_values<T>(&self, with: impl FnOnce(Distribution<'_>) -> T) -> Option<T> {
         self.values.with(|data| with(Distribution { converter: self.converter, data }))
     }
 
     /// Returns the value at a quantile, in nanoseconds or as a plain number, and its accuracy.
+    ///
+    /// In a report that was read, the extremes and the quantiles of the summary are as in the
+    /// summary. Any other is the middle of the range in which it lies, by the quantiles below and
+    /// above it and by the histogram, if there is one; the accuracy is stated accordingly.
     ///
     /// ```
     /// use tailwatch::{Accuracy, Collector, Quantile, Trading, record_value};
@@ -133,9 +194,12 @@ impl Statistics {
     /// # }
     /// ```
     pub fn quantile(&self, quantile: Quantile) -> (u64, Accuracy) {
-        // There is always at least one sample, so the fallback is never used.
-        self.with_values(|values| values.quantile(quantile))
-            .unwrap_or((self.summary.max, self.summary.accuracy))
+        let known = self.with_values(|values| values.quantile(quantile)).flatten();
+        known.unwrap_or_else(|| {
+            let histogram = self.histogram();
+            Bounds::of_summary(&self.summary, histogram.as_deref(), self.converter)
+                .quantile(quantile)
+        })
     }
 
     /// Returns the 95 % confidence interval of a quantile, in nanoseconds or as plain numbers: where
@@ -149,7 +213,8 @@ impl Statistics {
     ///
     /// Returns `None` if the event was [sampled](crate::Sampling) at different rates, so that the
     /// samples have different weights; with a histogram, if it was sampled at all, because buckets
-    /// do not show the weights of single samples.
+    /// do not show the weights of single samples. In a report that was read, windows have only the
+    /// intervals of the quantiles of their summary.
     ///
     /// ```
     /// use tailwatch::{Collector, ConfidenceInterval, Quantile, Trading, record_value};
@@ -171,38 +236,39 @@ impl Statistics {
     /// # }
     /// ```
     pub fn interval(&self, quantile: Quantile) -> Option<ConfidenceInterval> {
-        self.with_values(|values| values.interval(quantile))
+        let OwnedData::Summarized { histogram, intervals } = &self.values else {
+            return self.with_values(|values| values.interval(quantile))?;
+        };
+        let read = intervals.as_ref().and_then(|intervals| intervals.interval(quantile));
+        read.or_else(|| {
+            let histogram = histogram.as_ref()?;
+            let bounds = Bounds::of_summary(&self.summary, Some(histogram), self.converter);
+            bounds.interval(quantile, self.summary.count)
+        })
     }
 
     /// Returns the buckets that are not empty, each with the weight of its samples: a sample of an
     /// event that is sampled 1 in 2^k counts 2^k times. Intended for exporters.
     ///
     /// The buckets are those of a base-2 exponential histogram, in ascending order. If every sample
-    /// is known, each sample has a bucket of its own instead, in no particular order.
+    /// is known, each sample has a bucket of its own instead, in no particular order. There are
+    /// none over a window of a report that was read.
     ///
     /// The bounds of durations are in units of 2^-40 s. Therefore every bucket of the histogram is
     /// also a bucket of a Prometheus native histogram and of an OpenTelemetry exponential histogram
     /// in seconds. The bounds of plain numbers are the numbers themselves.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + use<'_> {
-        self.with_values(|values| values.buckets().collect::<Vec<_>>()).into_iter()
+        let known = self.with_values(|values| values.buckets().collect::<Vec<_>>());
+        known
+            .unwrap_or_else(|| self.histogram().map_or_else(Vec::new, |of| of.bounded()))
+            .into_iter()
     }
 }
 
+/// Serializes the statistics as those of a window, without their histogram.
 impl Serialize for Statistics {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Layout<'a> {
-            #[serde(flatten)]
-            summary: Numbers,
-            corrected: Option<Numbers>,
-            slowest: &'a [SlowSample],
-        }
-        Layout {
-            summary: Numbers::from(&self.summary).with_intervals(Intervals::of(self)),
-            corrected: self.corrected.as_ref().map(Numbers::from),
-            slowest: &self.slowest,
-        }
-        .serialize(serializer)
+        StatisticsJson::of_window(self).serialize(serializer)
     }
 }
 

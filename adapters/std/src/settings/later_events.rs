@@ -62,17 +62,18 @@ impl LaterEvents {
         Ok(())
     }
 
-    /// Returns the limits of an event, with those that are declared with it. Of limits of the file
-    /// that an event cannot have both, it gets the first.
-    pub(crate) fn limits_of(&self, event: &NamedEvent) -> Vec<Limit> {
+    /// Returns the limits of an event and their origins, with those that are declared with it. Of
+    /// limits of the file that an event cannot have both, it gets the first.
+    pub(crate) fn limits_of(&self, event: &NamedEvent) -> Vec<Setting<Limit>> {
         let of_file = || self.limits.iter().filter(|later| later.is_for(event));
         let is_kept = |limit: &Limit| {
             !of_file().any(|later| later.replaces_all || is_overridden(limit, &later.limit))
         };
-        let mut limits: Vec<Limit> = declared(&event.info).filter(is_kept).collect();
+        let mut limits: Vec<_> =
+            declared(&event.info).filter(is_kept).map(Setting::new_default).collect();
         for later in of_file() {
-            if !limits.iter().any(|limit| limit.conflicts_with(&later.limit)) {
-                limits.push(later.limit);
+            if !limits.iter().any(|limit| limit.value.conflicts_with(&later.limit)) {
+                limits.push(Setting { value: later.limit, origin: later.origin.clone() });
             }
         }
         limits

@@ -2,7 +2,10 @@
 //! builder and then of the configuration file.
 
 use core::time::Duration;
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use tailwatch_core::{EventId, EventInfo, Limit, LimitError, Quantile};
 
@@ -35,6 +38,16 @@ impl Subject {
             Limit::Errors(threshold) => Self::Errors(threshold.window),
             Limit::Silence(_) => Self::Silence,
         }
+    }
+}
+
+/// Returns where a limit was set, as [`SlaReport::origin`](crate::SlaReport::origin) has it.
+pub(crate) fn origin_text(origin: &Origin) -> Arc<str> {
+    match origin {
+        Origin::Default => "declared".into(),
+        Origin::Builder => "builder".into(),
+        Origin::File { .. } => format!("file {origin}").into(),
+        Origin::Environment { .. } => format!("environment {origin}").into(),
     }
 }
 

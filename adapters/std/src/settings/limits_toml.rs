@@ -119,7 +119,7 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 /// those that have the given labels, among others. A full name is that of one event:
 ///
 /// ```
-/// use tailwatch::{Collector, EventInfo, parse_limits};
+/// use tailwatch::{Collector, EventReport, parse_limits};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut builder = Collector::builder();
@@ -127,8 +127,7 @@ const USUAL_QUANTILES: [&str; 6] = ["p99.9", "p99", "p95", "p90", "p50", "p100"]
 ///     builder.event("order_placement").label("symbol", symbol).add()?;
 /// }
 /// let report = builder.start()?.report();
-/// let info = |event: &tailwatch::EventReport| EventInfo::new(event.id, event.name);
-/// let events: Vec<_> = report.events.iter().map(info).collect();
+/// let events: Vec<_> = report.events.iter().filter_map(EventReport::info).collect();
 /// let count = |selection| {
 ///     let text = format!("[[sla]]\n{selection}\nmax_silence = '5s'");
 ///     parse_limits(&text, &events).map(|limits| limits.len())

@@ -79,7 +79,7 @@ fn start(thread: &str) -> Row<'_> {
         tag: Some(3),
         thread,
         tid: Some(71),
-        labels: Labels::NONE,
+        labels: &Labels::NONE,
     }
 }
 

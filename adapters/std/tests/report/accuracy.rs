@@ -79,14 +79,14 @@ fn report_of(durations: &[u64], set_up: impl FnOnce(Builder) -> Builder) -> (Sum
     let observed: Vec<_> =
         log.all().iter().map(|seen| seen.duration_ns_or_value.unwrap()).collect();
     // If a tick is shorter than a nanosecond, every duration can be represented to the nanosecond.
-    if collector.report().clock.hz >= 1_100_000_000 || collector.report().clock.hz == 1_000_000_000
-    {
+    let hz = collector.report().clock.unwrap().hz;
+    if hz >= 1_100_000_000 || hz == 1_000_000_000 {
         assert_eq!(observed, durations, "durations are exact to the nanosecond");
     } else {
         print_notice(
             "this machine's tick is longer than a nanosecond, so durations are rounded to ticks",
         );
-        let tick = 1_000_000_000 / collector.report().clock.hz + 1;
+        let tick = 1_000_000_000 / hz + 1;
         assert!(observed.iter().zip(durations).all(|(observed, d)| observed.abs_diff(*d) <= tick));
     }
     let window = collector.stats(Trading::GcPause, MINUTE).unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! The JSON of a report has exactly the layout of the schema `tailwatch.report/1`.
+//! The JSON of a report has exactly the layout of the schema `tailwatch.report/2`.
 
 use std::collections::BTreeSet;
 
@@ -29,28 +29,27 @@ fn slow_outcome(slow: &Value) -> &str {
 }
 
 #[track_caller]
-fn assert_is_summary(value: &Value) {
-    assert_keys(
-        value,
-        &[
-            "count",
-            "estimated_total",
-            "min",
-            "max",
-            "mean",
-            "stddev",
-            "p50",
-            "p95",
-            "p99",
-            "p99_9",
-            "interval",
-            "max_relative_error_ppm",
-            "covered_ns",
-            "complete",
-            "corrected",
-            "slowest",
-        ],
-    );
+fn assert_is_summary(value: &Value, has_histogram: bool, outcomes: [&str; 2]) {
+    let histogram: &[_] = if has_histogram { &["histogram"] } else { &[] };
+    let keys = [
+        "count",
+        "estimated_total",
+        "min",
+        "max",
+        "mean",
+        "stddev",
+        "p50",
+        "p95",
+        "p99",
+        "p99_9",
+        "interval",
+        "max_relative_error_ppm",
+        "covered_ns",
+        "complete",
+        "corrected",
+        "slowest",
+    ];
+    assert_keys(value, &[&keys[..], histogram].concat());
     let numbers = [
         "count",
         "estimated_total",
@@ -65,9 +64,14 @@ fn assert_is_summary(value: &Value) {
     for key in numbers.iter().chain(&["covered_ns"]) {
         whole(&value[key]);
     }
-    // Of p95, the second of three samples is the lower bound. One sample is too few for it.
+    // Of p95, the second of three samples is the lower bound, or the first of two. One sample is too
+    // few for it.
     assert_keys(&value["interval"], &["p50", "p95", "p99", "p99_9"]);
-    let low = if whole(&value["count"]) == 3 { value["p50"].clone() } else { Value::Null };
+    let low = match whole(&value["count"]) {
+        3 => value["p50"].clone(),
+        2 => value["min"].clone(),
+        _ => Value::Null,
+    };
     let (median, p95) = (serde_json::json!([null, null]), serde_json::json!([low, null]));
     assert_eq!((&value["interval"]["p50"], &value["interval"]["p95"]), (&median, &p95));
     assert!(value["mean"].is_f64() && value["stddev"].is_f64());
@@ -76,7 +80,7 @@ fn assert_is_summary(value: &Value) {
     let slowest = value["slowest"].as_array().unwrap();
     assert!((1..=4).contains(&slowest.len()));
     // Failed spans are among the slowest, but not in the summary.
-    let covered = slowest.iter().find(|slow| ["ok", ""].contains(&slow_outcome(slow)));
+    let covered = slowest.iter().find(|slow| outcomes.contains(&slow_outcome(slow)));
     assert_eq!(covered.unwrap()["duration"], value["max"]);
     for slow in slowest {
         let outcome = slow.get("outcome").map(|_| "outcome");
@@ -89,6 +93,11 @@ fn assert_is_summary(value: &Value) {
     }
     assert!(whole(&value["count"]) > 0, "a summary without a sample must be null");
 }
+
+/// The outcomes that summaries cover; a plain number has none.
+const COVERED: [&str; 2] = ["ok", ""];
+/// Those of failed spans.
+const FAILED: [&str; 2] = ["error", "cancelled"];
 
 /// Checks the limits of the preset after three order placements. No other event with a limit was
 /// recorded.
@@ -103,17 +112,23 @@ fn assert_are_the_limits_of_the_preset(limits: &Value) {
                 limit,
                 &[
                     "event",
+                    "labels",
                     "quantile",
                     "window",
                     "limit",
                     "unit",
                     "state",
                     "over",
+                    "failed",
                     "count",
                     "observed",
                     "since_unix_ns",
                     "raised",
                     "cleared",
+                    "min_samples",
+                    "raise_after_ns",
+                    "clear_after_ns",
+                    "origin",
                 ],
             );
             assert!(
@@ -123,6 +138,8 @@ fn assert_are_the_limits_of_the_preset(limits: &Value) {
             assert!(
                 limit["since_unix_ns"].is_null() && limit["raised"] == 0 && limit["cleared"] == 0
             );
+            assert_eq!((&limit["min_samples"], &limit["origin"]), (&1.into(), &"declared".into()));
+            assert!(limit["raise_after_ns"] == 0 && limit["clear_after_ns"].is_null());
             if limit["event"] == "order_placement" {
                 assert_eq!((limit["state"].as_str(), whole(&limit["count"])), (Some("ok"), 1));
                 assert!(whole(&limit["observed"]) < 20_000_000);
@@ -149,6 +166,109 @@ fn assert_are_the_limits_of_the_preset(limits: &Value) {
     assert_eq!(found, expected, "the limits of the preset");
 }
 
+/// Checks the event with this number after spans of the event 3, and a value of the event 7.
+#[track_caller]
+fn assert_is_event(id: u64, event: &Value) {
+    let keys = ["id", "name", "base_name", "labels", "unit", "windows", "total", "outcomes"];
+    assert_keys(
+        event,
+        &[&keys[..], &["of", "failed", "failed_windows", "flows", "in_flight"]].concat(),
+    );
+    assert_eq!((&event["base_name"], &event["of"]), (&event["name"], &"ok".into()));
+    assert_keys(&event["labels"], &[]);
+    let (failed, windows) = (&event["failed"], &event["failed_windows"]);
+    assert_keys(windows, &["1s", "5s", "60s"]);
+    if id == 3 {
+        assert_is_summary(&windows["60s"], false, FAILED);
+        assert_is_summary(failed, true, FAILED);
+        assert_eq!((&event["total"]["count"], &failed["count"]), (&1.into(), &2.into()));
+    } else {
+        assert!(failed.is_null() && windows["1s"].is_null());
+    }
+    assert_eq!(event["flows"].as_array().map(Vec::len), Some(0));
+    assert_eq!(event["id"], id);
+    assert_eq!(event["unit"], if id == 7 { "1" } else { "ns" });
+    assert_keys(&event["windows"], &["1s", "5s", "60s"]);
+    assert_keys(&event["outcomes"], &["ok", "error", "cancelled"]);
+    let in_flight = &event["in_flight"];
+    assert_keys(in_flight, &["open", "uncertain", "untracked", "oldest_ns", "oldest_tag"]);
+    assert!(
+        ["open", "uncertain", "untracked"].iter().all(|key| in_flight[key] == 0),
+        "{in_flight}"
+    );
+    assert!(in_flight["oldest_ns"].is_null() && in_flight["oldest_tag"].is_null(), "{in_flight}");
+    if id == 3 || id == 7 {
+        assert_is_summary(&event["windows"]["60s"], false, COVERED);
+        assert_is_summary(&event["total"], true, COVERED);
+        let histogram = &event["total"]["histogram"];
+        assert_keys(
+            histogram,
+            &["scale", "unit", "lowest", "octaves", "zero", "underflow", "overflow", "buckets"],
+        );
+        assert_eq!(histogram["unit"], if id == 7 { "1" } else { "2^-40 s" });
+    } else {
+        let windows = event["windows"].as_object().unwrap();
+        assert!(
+            windows.values().all(Value::is_null),
+            "a window without a sample must be null: {event}"
+        );
+        assert!(event["total"].is_null());
+    }
+    for outcome in ["ok", "error", "cancelled"] {
+        assert_eq!(event["outcomes"][outcome], u64::from(id == 3));
+    }
+}
+
+/// Checks the health after seven records.
+#[track_caller]
+fn assert_is_health(health: &Value, collector: &Collector) {
+    assert_keys(
+        health,
+        &[
+            "produced",
+            "delivered",
+            "overwritten",
+            "pending",
+            "orphans",
+            "abandoned",
+            "late",
+            "clock_anomalies",
+            "saturated",
+            "negative_differences",
+            "orphan_tags",
+            "invalid",
+            "unknown_events",
+            "unregistered",
+            "rings_refused",
+            "observer_panics",
+            "drain_lag_ns",
+            "enabled",
+            "has_drain",
+            "sampling",
+            "overhead_ratio",
+            "record_ns",
+            "drain_ns",
+            "memory_bytes",
+            "reserved_bytes",
+        ],
+    );
+    for (key, value) in health.as_object().unwrap() {
+        match key.as_str() {
+            "enabled" | "has_drain" => assert_eq!(*value, false),
+            "sampling" => assert_keys(value, &[]),
+            "overhead_ratio" => {
+                assert!(value.as_f64().is_some_and(|ratio| ratio > 0.0 && ratio < 2.0), "{value}");
+            }
+            "produced" | "delivered" => assert_eq!(whole(value), 7),
+            "memory_bytes" => assert_eq!(whole(value), collector.memory_bytes() as u64),
+            "record_ns" | "drain_ns" => assert!(value.as_f64().is_some_and(|cost| cost > 0.0)),
+            "reserved_bytes" => assert!(whole(value) > 0),
+            "drain_lag_ns" | "clock_anomalies" | "late" => assert!(value.is_u64(), "{key}"),
+            _ => assert_eq!(whole(value), 0, "{key}"),
+        }
+    }
+}
+
 #[test]
 fn the_json_has_exactly_the_layout_of_its_schema() {
     let _turn = in_turn();
@@ -161,8 +281,10 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
     collector.stop();
 
     let json = to_json(&collector);
-    assert_keys(&json, &["schema", "unix_ns", "uptime_ns", "clock", "events", "sla", "health"]);
-    assert_eq!(json["schema"], "tailwatch.report/1");
+    let keys = ["schema", "unix_ns", "started_unix_ns", "uptime_ns", "clock", "events", "sla"];
+    assert_keys(&json, &[&keys[..], &["health"]].concat());
+    assert_eq!(json["schema"], "tailwatch.report/2");
+    assert!(whole(&json["started_unix_ns"]) < whole(&json["unix_ns"]));
     assert!(whole(&json["unix_ns"]) > 1_600_000_000_000_000_000, "nanoseconds since 1970");
     assert!(whole(&json["uptime_ns"]) > 0);
     assert_keys(&json["clock"], &["source", "ordered", "hz", "drift_ppm"]);
@@ -184,75 +306,9 @@ fn the_json_has_exactly_the_layout_of_its_schema() {
     ];
     assert_eq!(names, expected);
     for (id, event) in (1..).zip(events) {
-        let keys = ["id", "name", "unit", "windows", "total", "of", "failed", "outcomes"];
-        assert_keys(event, &[&keys[..], &["in_flight"]].concat());
-        assert!(event["of"] == "ok" && event["failed"].is_null() == (id != 3));
-        assert_eq!(event["id"], id);
-        assert_eq!(event["unit"], if id == 7 { "1" } else { "ns" });
-        assert_keys(&event["windows"], &["1s", "5s", "60s"]);
-        assert_keys(&event["outcomes"], &["ok", "error", "cancelled"]);
-        let in_flight = &event["in_flight"];
-        assert_keys(in_flight, &["open", "uncertain", "untracked", "oldest_ns", "oldest_tag"]);
-        assert!(
-            ["open", "uncertain", "untracked"].iter().all(|key| in_flight[key] == 0),
-            "{in_flight}"
-        );
-        assert!(
-            in_flight["oldest_ns"].is_null() && in_flight["oldest_tag"].is_null(),
-            "{in_flight}"
-        );
-        if id == 3 || id == 7 {
-            assert_is_summary(&event["windows"]["60s"]);
-            assert_is_summary(&event["total"]);
-        } else {
-            let windows = event["windows"].as_object().unwrap();
-            assert!(
-                windows.values().all(Value::is_null),
-                "a window without a sample must be null: {event}"
-            );
-            assert!(event["total"].is_null());
-        }
-        for outcome in ["ok", "error", "cancelled"] {
-            assert_eq!(event["outcomes"][outcome], u64::from(id == 3));
-        }
+        assert_is_event(id, event);
     }
-    let health = &json["health"];
-    assert_keys(
-        health,
-        &[
-            "produced",
-            "delivered",
-            "overwritten",
-            "pending",
-            "orphans",
-            "abandoned",
-            "late",
-            "clock_anomalies",
-            "saturated",
-            "invalid",
-            "unknown_events",
-            "unregistered",
-            "observer_panics",
-            "drain_lag_ns",
-            "enabled",
-            "sampling",
-            "overhead_ratio",
-            "memory_bytes",
-        ],
-    );
-    for (key, value) in health.as_object().unwrap() {
-        match key.as_str() {
-            "enabled" => assert_eq!(*value, false),
-            "sampling" => assert_keys(value, &[]),
-            "overhead_ratio" => {
-                assert!(value.as_f64().is_some_and(|ratio| ratio > 0.0 && ratio < 2.0), "{value}");
-            }
-            "produced" | "delivered" => assert_eq!(whole(value), 7),
-            "memory_bytes" => assert_eq!(whole(value), collector.memory_bytes() as u64),
-            "drain_lag_ns" | "clock_anomalies" | "late" => assert!(value.is_u64(), "{key}"),
-            _ => assert_eq!(whole(value), 0, "{key}"),
-        }
-    }
+    assert_is_health(&json["health"], &collector);
 }
 
 #[test]

@@ -51,8 +51,8 @@ fn report_of(events: &[(&'static str, Unit)]) -> Report {
     let mut report = collector.report();
     report.unix_ns = 1_796_035_513_302_218_021;
     report.uptime_ns = 15_204_123_456;
-    (report.clock.source, report.clock.ordered, report.clock.hz) =
-        (ClockSource::Tsc, true, 2_596_104_000);
+    let clock = report.clock.as_mut().unwrap();
+    (clock.source, clock.ordered, clock.hz) = (ClockSource::Tsc, true, 2_596_104_000);
     report
 }
 
@@ -146,9 +146,9 @@ fn fixed_report() -> Report {
         limit.state = state;
     }
     // The library makes such a name of an event with labels.
-    report.events[2].name = LONG;
+    report.events[2].name = LONG.into();
     let violated = &mut report.sla[2];
-    violated.event = LONG;
+    violated.event = LONG.into();
     (violated.over, violated.count, violated.observed) = (31, 1_480, Some(10_499_000));
     (violated.unit, violated.limit) = (Unit::Time, 5_000_000);
     let health = &mut report.health;
@@ -255,7 +255,7 @@ fn no_line_is_wider_than_the_table_and_numbers_end_at_the_same_place() {
         }
     }
     report.events.truncate(2);
-    report.events.iter_mut().for_each(|event| event.name = "a");
+    report.events.iter_mut().for_each(|event| event.name = "a".into());
     let (table, unlimited) =
         (report.table().width(110).to_string(), report.table().width(usize::MAX));
     assert!(rows(&table).0.starts_with("event  window "), "{table}");
@@ -587,6 +587,6 @@ fn the_events_that_were_not_seen_are_named_in_one_line() {
     let table = report.table().sorted_by(SortBy::Declaration).to_string();
     let (titles, lines) = rows(&table);
     assert_eq!(cell(titles, lines[2], "errors").as_deref(), Some("1"), "{table}");
-    report.events.iter_mut().for_each(|event| event.name = LONG);
+    report.events.iter_mut().for_each(|event| event.name = LONG.into());
     assert_eq!(line(&report, 40).as_deref(), Some("not seen: 1 event"));
 }

@@ -208,6 +208,16 @@ impl Buckets {
         self.scale
     }
 
+    /// Returns the binary logarithm of the lower bound of the range, which the range excludes.
+    pub const fn lowest(self) -> u8 {
+        self.lowest
+    }
+
+    /// Returns the number of octaves in the range.
+    pub const fn octaves(self) -> u8 {
+        self.octaves
+    }
+
     /// Returns the buckets for the same range at the next lower scale, which has half as many
     /// buckets in the range. Returns `None` at scale 0.
     pub const fn coarser(self) -> Option<Self> {
@@ -352,7 +362,7 @@ impl Estimate {
     }
 
     /// Estimates a value that lies anywhere from `least` to `most`, by their geometric mean.
-    pub(crate) fn between(least: u64, most: u64) -> Self {
+    pub fn between(least: u64, most: u64) -> Self {
         Self { value: geometric_mean(least, most), least, most }
     }
 }

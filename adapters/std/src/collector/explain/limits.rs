@@ -1,18 +1,19 @@
 //! The lines about limits in the text of `Collector::explain`.
 
 use core::fmt;
-use std::collections::HashMap;
 
-use tailwatch_core::{EventId, EventInfo, Limit, MinSamples, Threshold, Unit};
+use tailwatch_core::{Limit, MinSamples, Threshold, Unit};
 
 use crate::{
     clock::nanos,
-    events::numbers::NamedEvent,
     report::{
-        EventReport, Report,
+        Report,
         text::{grouped, length, share, value},
     },
-    settings::{Origin, Setting, Settings, limits_in_force::ReplacedLimit},
+    settings::{
+        Settings,
+        limits_in_force::{ReplacedLimit, origin_text},
+    },
 };
 
 /// Writes a line for each limit in force and for each that was replaced, with its origin.
@@ -26,47 +27,21 @@ pub(crate) struct LimitLines<'a> {
 impl fmt::Display for LimitLines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { settings, report } = self;
-        // Looked up in maps, because there can be many thousand limits.
-        let events: HashMap<&str, &EventReport> =
-            report.events.iter().map(|event| (event.name, event)).collect();
-        let mut at_start: HashMap<EventId, Vec<&Setting<Limit>>> = HashMap::new();
-        for (event, limit) in &settings.limits {
-            at_start.entry(*event).or_default().push(limit);
-        }
         writeln!(f, "limits: {} in force", report.sla.len())?;
         for limit in &report.sla {
-            let as_set = limit.as_set();
-            let bound = Bound { event: limit.event, unit: limit.unit, limit: as_set };
-            let event = events.get(limit.event);
-            let of_event = event.and_then(|event| at_start.get(&event.id));
-            let set = of_event.into_iter().flatten().find(|set| set.value == as_set);
-            let later = || event.and_then(|event| self.origin_of_later(event, &as_set));
-            match set.map(|set| &set.origin).or_else(later) {
-                Some(origin) => writeln!(f, "  {bound} ({})", SetBy(origin))?,
-                None => writeln!(f, "  {bound} (set after the start)")?,
-            }
+            let bound = Bound { event: &limit.event, unit: limit.unit, limit: limit.as_set() };
+            writeln!(f, "  {bound} ({})", limit.origin.as_deref().unwrap_or("unknown"))?;
         }
         if !settings.replaced_limits.is_empty() {
             f.write_str("limits that these replaced at the start:\n")?;
         }
         for ReplacedLimit { event, limit, by } in &settings.replaced_limits {
             let known = report.event(*event);
-            let (event, unit) = known.map_or(("unknown", Unit::Time), |of| (of.name, of.unit));
+            let (event, unit) = known.map_or(("unknown", Unit::Time), |of| (&*of.name, of.unit));
             let bound = Bound { event, unit, limit: limit.value };
-            writeln!(f, "  {bound} ({}), by {}", SetBy(&limit.origin), SetBy(by))?;
+            writeln!(f, "  {bound} ({}), by {}", origin_text(&limit.origin), origin_text(by))?;
         }
         Ok(())
-    }
-}
-
-impl LimitLines<'_> {
-    /// Returns the line of the configuration file that has set a limit of an event that was made
-    /// after the start.
-    fn origin_of_later(&self, event: &EventReport, limit: &Limit) -> Option<&Origin> {
-        let named = NamedEvent::new(&EventInfo::new(event.id, event.name));
-        let mut later = self.settings.later_events.limits.iter();
-        let set = later.find(|later| later.limit == *limit && later.selection.selects(&named));
-        set.map(|later| &later.origin)
     }
 }
 
@@ -110,17 +85,5 @@ impl fmt::Display for Bound<'_> {
             write!(f, ", cleared after {}", length(*clear_after))?;
         }
         Ok(())
-    }
-}
-
-/// What set a limit. The default is that it is declared with its event.
-struct SetBy<'a>(&'a Origin);
-
-impl fmt::Display for SetBy<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Origin::Default => f.write_str("declared with the event"),
-            origin => origin.fmt(f),
-        }
     }
 }

@@ -294,6 +294,7 @@ impl Parts {
             anew.changes.note_event(info.id);
         }
         let mut all_limits = LimitWatch::new(Arc::clone(&self.pool), Random::ALL.into());
+        all_limits.origins.clone_from(&limits.origins);
         let mut expected = anew.fill(true, clocks, readers, aggregator, &mut all_limits);
         let mut found =
             Contents { events: report.events.clone(), sla: report.sla.clone(), times_at };

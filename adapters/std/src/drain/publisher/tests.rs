@@ -8,6 +8,7 @@ use crate::{
     drain::{Drain, Setup, pass_kind::PassKind, sampling::Sampler, test_aggregator},
     observer::Observers,
     recording::{pool::Pool, ring_settings::RingSettings},
+    settings::{Origin, Setting},
     sync::Mutex,
 };
 
@@ -97,12 +98,15 @@ fn a_read_makes_a_report_on_many_events_due_that_nobody_had_read_for_5_s() {
 /// Creates a drain with two limits that watch for silence.
 fn drain() -> Drain {
     let windows = [WindowSpec::SECOND];
-    let limit = Limit::Silence(Duration::from_secs(1));
+    let limit = |event: Trading| {
+        let value = Limit::Silence(Duration::from_secs(1));
+        (event.id(), Setting { value, origin: Origin::Builder })
+    };
     let setup = Setup {
         shape: Shape { limits: 8, ..Shape::server(Trading::ALL, &windows) },
         windows: windows.to_vec(),
         events: Trading::ALL.iter().map(|info| EventInfo { limits: &[], ..*info }).collect(),
-        limits: vec![(Trading::OrderFill.id(), limit), (Trading::GcPause.id(), limit)],
+        limits: vec![limit(Trading::OrderFill), limit(Trading::GcPause)],
         observers: Observers::new(vec![], vec![], Trading::ALL),
         sampler: Arc::new(Mutex::new(Sampler::new(Trading::ALL.iter().map(|info| info.id)))),
         max_period: Duration::from_millis(100),

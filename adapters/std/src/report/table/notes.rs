@@ -29,7 +29,7 @@ pub(super) fn push_wrapped(lines: &mut Vec<String>, text: &str, width: usize) {
 
 /// Returns when the report was made, what time it covers, and with which clock.
 pub(super) fn title(report: &Report) -> String {
-    let Report { unix_ns, uptime_ns, clock, health, finished, .. } = report;
+    let Report { unix_ns, uptime_ns, collectors, clock, health, finished, .. } = report;
     let time = UNIX_EPOCH + Duration::from_nanos(*unix_ns);
     let uptime = Duration::from_nanos(*uptime_ns);
     let uptime = if uptime < LONG {
@@ -37,17 +37,23 @@ pub(super) fn title(report: &Report) -> String {
     } else {
         humantime::format_duration(Duration::from_secs(uptime.as_secs())).to_string()
     };
+    let clock = clock.as_ref().map(|clock| {
+        let mode = if clock.ordered { "ordered" } else { "relaxed" };
+        format!("; clock {} {mode} at {} MHz", clock.source, clock.hz / 1_000_000)
+    });
+    let merged = match collectors.len() {
+        0 => String::new(),
+        merged => format!(", {merged} collectors"),
+    };
     format!(
-        "{}, up {uptime}{}; clock {} {} at {} MHz",
+        "{}, up {uptime}{}{merged}{}",
         humantime::format_rfc3339_seconds(time),
         match (finished, health.enabled) {
             (true, _) => ", collector stopped",
             (false, true) => "",
             (false, false) => ", recording is off",
         },
-        clock.source,
-        if clock.ordered { "ordered" } else { "relaxed" },
-        clock.hz / 1_000_000,
+        clock.unwrap_or_default(),
     )
 }
 
@@ -75,7 +81,7 @@ pub(super) fn failed(selection: &Selection<'_>) -> Vec<String> {
             CoveredOutcomes::Any => ", counted in the row as well",
         };
         let [ok, error, cancelled] = [ok, error, cancelled].map(grouped);
-        let name = event.name;
+        let name = &event.name;
         Some(format!(
             "failed {name}: {error} error, {cancelled} cancelled, beside {ok} ok; took {range}{covered}"
         ))

@@ -8,7 +8,7 @@ use tailwatch_core::{ConfidenceInterval, Outcomes, Quantile, SlaState, Summary, 
 use super::{columns::COLUMNS, selection::Selection};
 use crate::report::{
     EventReport,
-    sla::{LimitKind, SlaReport},
+    sla::{LimitKind, SlaReport, severity},
     statistics::Statistics,
     text::{grouped, per_second, value, window_name},
 };
@@ -67,7 +67,7 @@ impl<'r> Rows<'r> {
     pub(super) fn of(selection: &Selection<'r>, all_windows: bool) -> Self {
         let mut rows = Self::default();
         for event in &selection.shown {
-            let limits = selection.limits.get(event.name).map_or(&[][..], Vec::as_slice);
+            let limits = selection.limits.get(&*event.name).map_or(&[][..], Vec::as_slice);
             rows.add(event, limits, all_windows);
         }
         rows
@@ -113,7 +113,7 @@ impl<'r> Rows<'r> {
                 scope.failed.map_or(0, |failed| failed.count)
             };
             let errors = if has_ended { grouped(errors) } else { String::new() };
-            let name = if number == 0 { event.name } else { "" };
+            let name = if number == 0 { &*event.name } else { "" };
             // A limit that is over none of the windows is in the first row.
             let states = limits.iter().filter(|limit| {
                 if is_of_window(limit) {
@@ -133,12 +133,7 @@ impl<'r> Rows<'r> {
     /// Returns the cell with the state of limits: violated if one of them is, and otherwise unknown
     /// if that of one is.
     fn limit(&mut self, states: impl Iterator<Item = SlaState>) -> String {
-        let severity = |state: &SlaState| match state {
-            SlaState::Ok => 0,
-            SlaState::Unknown => 1,
-            SlaState::Violated => 2,
-        };
-        let text = match states.max_by_key(severity) {
+        let text = match states.max_by_key(|state| severity(*state)) {
             None => "",
             Some(SlaState::Ok) => "ok",
             Some(SlaState::Violated) => VIOLATED,

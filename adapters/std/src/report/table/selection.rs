@@ -83,10 +83,10 @@ impl<'r> Selection<'r> {
     pub(super) fn of(table: &ReportTable<'r>) -> Self {
         let mut limits: HashMap<&str, Vec<&SlaReport>> = HashMap::new();
         for limit in &table.report.sla {
-            limits.entry(limit.event).or_default().push(limit);
+            limits.entry(&limit.event).or_default().push(limit);
         }
         let is_violated = |event: &EventReport| {
-            let mut limits = limits.get(event.name).into_iter().flatten();
+            let mut limits = limits.get(&*event.name).into_iter().flatten();
             limits.any(|limit| limit.state == SlaState::Violated)
         };
         let keeps = |event: &&EventReport| table.filter.as_ref().is_none_or(|keep| keep(event));
@@ -111,7 +111,7 @@ impl<'r> Selection<'r> {
         shown.retain(|event| {
             is_violated(event) || room.checked_sub(1).inspect(|left| room = *left).is_some()
         });
-        let not_seen = not_seen.into_iter().map(|event| event.name).collect();
+        let not_seen = not_seen.into_iter().map(|event| &*event.name).collect();
         Self { cut: all - shown.len(), shown, not_seen, limits }
     }
 }
