@@ -141,11 +141,13 @@ fn limit_text(what: &str, limit: &LimitFrame) -> String {
     };
     let observed = limit.observed.map_or("nothing".into(), |observed| observed.to_string());
     format!(
-        "{:<24}{what}: {kind}: {:?}, {observed} observed, {} of {} over; raised {}, cleared {}",
+        "{:<24}{what}: {kind}: {:?}, {observed} observed, {} of {} over ({} failed); raised {}, \
+         cleared {}",
         limit.name.as_str(),
         limit.state,
         limit.over,
         limit.count,
+        limit.failed,
         limit.raised,
         limit.cleared
     )

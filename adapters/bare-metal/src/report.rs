@@ -315,7 +315,7 @@ impl fmt::Display for EventLimit {
             )?,
             Limit::Errors(threshold) => write!(
                 f,
-                "error_ppm={} window_ms={}",
+                "max_error_ppm={} window_ms={}",
                 threshold.max_error_ppm(),
                 millis(threshold.window)
             )?,
@@ -323,9 +323,10 @@ impl fmt::Display for EventLimit {
         }
         write!(
             f,
-            " state={} over={} count={} observed={} raised={} cleared={}",
+            " state={} over={} failed={} count={} observed={} raised={} cleared={}",
             status.state,
             status.over,
+            status.failed,
             status.count,
             OrNone(status.observed),
             status.raised,

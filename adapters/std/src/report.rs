@@ -29,7 +29,12 @@ use tailwatch_core::{
     CoveredOutcomes, Event, EventId, EventInfo, Outcomes, Pairing, Unit, WindowSpec,
 };
 
-use self::{health::Health, merge::MergedCollector, sla::SlaReport, statistics::Statistics};
+use self::{
+    health::Health,
+    merge::MergedCollector,
+    sla::SlaReport,
+    statistics::{SlowSample, Statistics},
+};
 use crate::{
     clock::ClockSource,
     events::{labels::Labels, numbers},
@@ -134,7 +139,8 @@ pub struct EventReport {
     pub covered: CoveredOutcomes,
     /// The statistics of the event's failed spans since the start: those that ended with another
     /// outcome than `Ok`. `None` if there are none, and in a report that was read from the schema
-    /// `tailwatch.report/1`.
+    /// `tailwatch.report/1`. Their slowest are the failed ones among the slowest spans of any
+    /// outcome, so there may be none.
     pub failed: Option<Box<Statistics>>,
     /// The number of the event's spans that ended since the start, by outcome: each END that was
     /// drained counts as 1, whatever its weight. Discarded spans are not included.
@@ -171,9 +177,26 @@ pub struct WindowReport {
     pub length: Duration,
     /// The statistics over the window, or `None` if the window has no sample.
     pub statistics: Option<Statistics>,
-    /// The statistics of the failed spans in the window, or `None` if there are none. The event's
-    /// [`covered`](EventReport::covered) shows whether `statistics` covers them, too.
+    /// The statistics of the failed spans in the window, or `None` if there are none: see
+    /// [`EventReport::failed`]. The event's [`covered`](EventReport::covered) shows whether
+    /// `statistics` covers them, too.
     pub failed: Option<Box<Statistics>>,
+}
+
+impl WindowReport {
+    /// Returns the slowest spans and samples of the window, at most 4, the slowest first: those of
+    /// the statistics or, if every span has failed, of the failed spans.
+    pub fn slowest(&self) -> &[SlowSample] {
+        slowest_of(self.statistics.as_ref(), self.failed.as_deref())
+    }
+}
+
+/// Returns the slowest samples of a window or of the total.
+fn slowest_of<'r>(
+    statistics: Option<&'r Statistics>,
+    failed: Option<&'r Statistics>,
+) -> &'r [SlowSample] {
+    statistics.or(failed).map_or(&[], |statistics| &statistics.slowest)
 }
 
 impl InFlight {
@@ -230,6 +253,14 @@ impl EventReport {
     /// Returns the name of an event of this process, or `unknown` in a report that was read.
     pub(crate) fn static_name(&self) -> &'static str {
         self.info().map_or("unknown", |info| info.name)
+    }
+}
+
+impl EventReport {
+    /// Returns the slowest spans and samples since the start, at most 4, the slowest first: those
+    /// of the statistics or, if every span has failed, of the failed spans.
+    pub fn slowest(&self) -> &[SlowSample] {
+        slowest_of(self.total.as_ref(), self.failed.as_deref())
     }
 }
 

@@ -188,6 +188,7 @@ pub struct LimitFrame {
     pub kind: LimitKind,
     pub state: LimitState,
     pub over: u64,
+    pub failed: u64,
     pub count: u64,
     pub observed: Option<u64>,
     /// The tick of the pass in which a violation of the limit was last raised or cleared; `None` if
@@ -321,9 +322,8 @@ impl From<&EventSummary> for SummaryFrame {
 impl From<&EventLimit> for LimitFrame {
     fn from(limit: &EventLimit) -> Self {
         let EventLimit { name: full_name, status } = *limit;
-        let SlaStatus {
-            event, limit, state, over, count, observed, since, raised, cleared, ..
-        } = status;
+        let SlaStatus { event, limit, state, over, failed, count, observed, since, .. } = status;
+        let SlaStatus { raised, cleared, .. } = status;
         Self {
             event: event.get(),
             name: cut_name(full_name),
@@ -345,6 +345,7 @@ impl From<&EventLimit> for LimitFrame {
                 SlaState::Violated => LimitState::Violated,
             },
             over,
+            failed,
             count,
             observed,
             since,

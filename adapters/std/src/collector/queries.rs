@@ -10,10 +10,10 @@ use tailwatch_core::{Accuracy, Event, EventId, Quantile, SlaState, Summary};
 use super::{Collector, error::QueryError};
 use crate::{
     report::{
-        EventReport, Report,
+        EventReport, Report, WindowReport,
         health::Health,
         published::Published,
-        sla::{SlaChanges, SlaReport},
+        sla::{LimitKind, SlaChanges, SlaReport},
         statistics::{SlowSample, Statistics},
     },
     sync::lock,
@@ -65,7 +65,9 @@ impl Collector {
         report
             .events
             .iter()
-            .map(|event| Ok((event.static_name(), summary(find_window(event, window)?))))
+            .map(|event| {
+                Ok((event.static_name(), summary(find_window(event, window)?.statistics.as_ref())))
+            })
             .collect()
     }
 
@@ -87,8 +89,9 @@ impl Collector {
     }
 
     /// Returns the slowest samples of `event` in the window of length `window`, as of the last
-    /// report: at most 4, the slowest first. For an event that measures plain numbers
-    /// ([`Unit::One`](crate::Unit::One)) instead of durations, these are the largest ones.
+    /// report: at most 4, the slowest first. Failed spans are among them. For an event that measures
+    /// plain numbers ([`Unit::One`](crate::Unit::One)) instead of durations, these are the largest
+    /// ones.
     ///
     /// # Errors
     /// Returns an error if the collector has no such event, or no window of this length.
@@ -97,7 +100,8 @@ impl Collector {
         event: impl Event,
         window: Duration,
     ) -> Result<Vec<SlowSample>, QueryError> {
-        Ok(self.query(event, window, |statistics| statistics.slowest.clone())?.unwrap_or_default())
+        let report = self.published.load();
+        Ok(find_window(find_event(&report, event.id())?, window)?.slowest().to_vec())
     }
 
     /// Applies `query` to the statistics of `event` over a window. Returns `None` if the window has
@@ -109,7 +113,8 @@ impl Collector {
         query: impl FnOnce(&Statistics) -> T,
     ) -> Result<Option<T>, QueryError> {
         let report = self.published.load();
-        Ok(find_window(find_event(&report, event.id())?, window)?.map(query))
+        let window = find_window(find_event(&report, event.id())?, window)?;
+        Ok(window.statistics.as_ref().map(query))
     }
 
     /// Returns whether any limit of `event` is violated, as of the drain's last pass or, if that
@@ -146,16 +151,17 @@ impl Collector {
         self.pool.breaches().contains(event.id())
     }
 
-    /// Returns the violated limits on quantiles over the window of length `window`, as of the last
-    /// report, whether or not their violation was raised yet. Limits on silence have no window and
-    /// are not included; [`report`](Self::report) lists all limits.
+    /// Returns the violated limits on quantiles and on the error rate over the window of length
+    /// `window`, as of the last report, whether or not their violation was raised yet. Limits on
+    /// silence have no window and are not included; [`report`](Self::report) lists all limits.
     ///
     /// # Errors
     /// Returns an error if the collector has neither a window of this length nor a limit over one.
     pub fn sla_violations(&self, window: Duration) -> Result<Vec<SlaReport>, QueryError> {
         let report = self.published.load();
-        let limits_over =
-            || report.sla.iter().filter(|limit| limit.quantile.is_some() && limit.window == window);
+        let is_over_it =
+            |limit: &&SlaReport| limit.kind != LimitKind::Silence && limit.window == window;
+        let limits_over = || report.sla.iter().filter(is_over_it);
         if let (None, Some(event)) = (limits_over().next(), report.events.first()) {
             find_window(event, window)?;
         }
@@ -243,10 +249,10 @@ fn find_event(report: &Report, id: EventId) -> Result<&EventReport, QueryError> 
     report.event(id).ok_or(QueryError::UnknownEvent { id })
 }
 
-/// Returns the statistics of the window of this length, or `None` if it has no samples.
-fn find_window(event: &EventReport, length: Duration) -> Result<Option<&Statistics>, QueryError> {
+/// Returns the window of this length.
+fn find_window(event: &EventReport, length: Duration) -> Result<&WindowReport, QueryError> {
     let found = event.windows.iter().find(|window| window.length == length);
-    found.map(|window| window.statistics.as_ref()).ok_or_else(|| QueryError::UnknownWindow {
+    found.ok_or_else(|| QueryError::UnknownWindow {
         length,
         known: event.windows.iter().map(|window| window.length).collect(),
     })

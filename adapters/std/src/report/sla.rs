@@ -147,8 +147,13 @@ impl fmt::Display for SlaReport {
     /// samples over`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.kind, self.quantile) {
-            (LimitKind::Errors, _) => self.write_errors(f),
-            (_, Some(quantile)) => self.write_quantile(f, quantile),
+            (LimitKind::Errors, _) => {
+                self.write_counted(f, &"error rate", share, ["span", "failed"])
+            }
+            (_, Some(quantile)) => {
+                let show = |number| value(self.unit, number);
+                self.write_counted(f, &quantile, show, ["sample", "over"])
+            }
             (_, None) => self.write_silence(f),
         }
     }
@@ -178,19 +183,33 @@ impl SlaReport {
         }
     }
 
-    fn write_quantile(&self, f: &mut fmt::Formatter<'_>, quantile: Quantile) -> fmt::Result {
-        let Self { event, state, over, failed, count, .. } = self;
-        let (window, limit) = (length(self.window), value(self.unit, self.limit));
-        write!(f, "{event} {quantile} over {window} ")?;
-        // A violation lasts until it is cleared, which is later than the quantile is within the
-        // limit again.
+    /// Writes the state of a limit that is judged by counting. `subject` is what is limited, `show`
+    /// formats a value of it, `sample` is what is counted, and `over` what some of them are.
+    fn write_counted(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        subject: &impl fmt::Display,
+        show: impl Fn(u64) -> String,
+        [sample, over]: [&str; 2],
+    ) -> fmt::Result {
+        let Self { event, state, count, failed, .. } = self;
+        let (window, limit) = (length(self.window), show(self.limit));
+        write!(f, "{event} {subject} over {window} ")?;
+        // A violation lasts until it is cleared, which is later than the value is within the limit
+        // again.
         let is_within = self.observed.is_some_and(|observed| observed <= self.limit);
-        match (state, self.observed.map(|observed| value(self.unit, observed))) {
+        match (state, self.observed.map(show)) {
             (SlaState::Unknown, _) if *count == 0 => {
-                return write!(f, "is unknown (limit {limit}): no samples");
+                return write!(f, "is unknown (limit {limit}): no {sample}s");
+            }
+            (SlaState::Violated, _) if *count == 0 => {
+                return write!(
+                    f,
+                    "violates the limit of {limit}: no {sample}s since then that show an end"
+                );
             }
             (SlaState::Unknown, _) => {
-                write!(f, "is unknown (limit {limit}): too few samples")?;
+                write!(f, "is unknown (limit {limit}): too few {sample}s")?;
             }
             (SlaState::Violated, Some(observed)) if is_within => {
                 write!(f, "is {observed} again (limit {limit}), but not for long enough yet")?;
@@ -200,42 +219,28 @@ impl SlaReport {
             }
             // The collector has no window of this length, or the window has become empty.
             (SlaState::Ok, None) => write!(f, "is within the limit of {limit}")?,
-            (SlaState::Violated, None) if *failed > 0 => {
-                write!(f, "violates the limit of {limit} because of failed spans")?;
+            (SlaState::Violated, None) => {
+                write!(f, "violates the limit of {limit}")?;
+                if self.failed_spans_decide() {
+                    f.write_str(" because of failed spans")?;
+                }
             }
-            (SlaState::Violated, None) => write!(f, "violates the limit of {limit}")?,
         }
-        let samples = if *count == 1 { "sample" } else { "samples" };
-        write!(f, ", {} of {} {samples} over", grouped(*over), grouped(*count))?;
+        let plural = if *count == 1 { "" } else { "s" };
+        write!(f, ", {} of {} {sample}{plural} {over}", grouped(self.over), grouped(*count))?;
         if *failed > 0 {
             write!(f, ", {} of them failed", grouped(*failed))?;
         }
         Ok(())
     }
 
-    fn write_errors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { event, state, over, count, .. } = self;
-        let (window, limit) = (length(self.window), share(self.limit));
-        write!(f, "{event} error rate over {window} ")?;
-        let is_within = self.observed.is_some_and(|observed| observed <= self.limit);
-        match (state, self.observed.map(share)) {
-            (SlaState::Unknown, _) if *count == 0 => {
-                return write!(f, "is unknown (limit {limit}): no spans");
-            }
-            (SlaState::Unknown, _) => {
-                write!(f, "is unknown (limit {limit}): too few spans")?;
-            }
-            (SlaState::Violated, Some(observed)) if is_within => {
-                write!(f, "is {observed} again (limit {limit}), but not for long enough yet")?;
-            }
-            (SlaState::Ok | SlaState::Violated, Some(observed)) => {
-                write!(f, "is {observed} (limit {limit})")?;
-            }
-            (SlaState::Ok, None) => write!(f, "is within the limit of {limit}")?,
-            (SlaState::Violated, None) => write!(f, "violates the limit of {limit}")?,
-        }
-        let spans = if *count == 1 { "span" } else { "spans" };
-        write!(f, ", {} of {} {spans} failed", grouped(*over), grouped(*count))
+    /// Returns whether the quantile exceeds the limit, but would not without the failed spans.
+    fn failed_spans_decide(&self) -> bool {
+        let Some(quantile) = self.quantile else { return false };
+        let exceeds = |over: u64, count: u64| over > count - quantile.rank(count).min(count);
+        let (over, count) = (self.over, self.count.max(self.over));
+        let failed = self.failed.min(over);
+        exceeds(over, count) && !exceeds(over - failed, count - failed)
     }
 
     fn write_silence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -406,11 +411,25 @@ mod tests {
             (SlaState::Ok, None, [0, 1], "is within the limit of 20.0 ms, 0 of 1 sample over"),
             (SlaState::Unknown, Some(31_000_000), [1, 1], "is unknown (limit 20.0 ms): too few sa"),
             (SlaState::Unknown, None, [0, 0], "is unknown (limit 20.0 ms): no samples"),
+            (
+                SlaState::Violated,
+                None,
+                [0, 0],
+                "violates the limit of 20.0 ms: no samples since th",
+            ),
         ] {
             let line = display(state, observed, counts);
             let rest = line.strip_prefix("order_placement p95 over 60 s ").unwrap();
             assert!(rest.starts_with(expected), "{line}");
         }
+        // That failed spans are over as well is not the reason here.
+        let not_decided =
+            SlaReport { failed: 1, over: 51, count: 101, observed: None, ..report(1) };
+        assert_eq!(
+            not_decided.to_string(),
+            "order_placement p95 over 60 s violates the limit of 20.0 ms, 51 of 101 samples over, \
+             1 of them failed"
+        );
         let failed = SlaReport { observed: None, over: 10, failed: 10, count: 100, ..report(1) };
         assert_eq!(
             failed.to_string(),

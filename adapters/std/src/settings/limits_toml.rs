@@ -358,9 +358,11 @@ impl<'a> LimitsParser<'a> {
             }
         };
         let share = number.map(|number: f64| number / whole).filter(|share| *share >= 0.0);
-        let ppm = share.map(|share| (share * 1e6).round()).filter(|ppm| *ppm < 1e6);
-        // A share above 0 that is rounded to 0 would be another limit.
-        let ppm = ppm.filter(|ppm| *ppm > 0.0 || share == Some(0.0));
+        let millionths = share.map(|share| share * 1e6);
+        // A share that is rounded would be another limit. Written in decimals, few shares are a
+        // whole number of millionths exactly.
+        let ppm = millionths.map(f64::round).filter(|ppm| *ppm < 1e6);
+        let ppm = ppm.filter(|ppm| millionths.is_some_and(|of| (of - ppm).abs() < 1e-6));
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

@@ -170,7 +170,6 @@ pub(super) fn push_violated(
 pub(super) fn slowest(report: &Report, selection: &Selection<'_>) -> Vec<String> {
     let labels = ThreadLabels::of(report);
     let of = |event: &EventReport| {
-        let slowest = event.total.iter().flat_map(|total| &total.slowest);
         let line = |slow: &SlowSample| {
             let began = UNIX_EPOCH + Duration::from_nanos(slow.start_unix_ns);
             format!(
@@ -183,7 +182,7 @@ pub(super) fn slowest(report: &Report, selection: &Selection<'_>) -> Vec<String>
                 labels.label(slow)
             )
         };
-        slowest.map(line).collect::<Vec<_>>()
+        event.slowest().iter().map(line).collect::<Vec<_>>()
     };
     selection.shown.iter().flat_map(|event| of(event)).collect()
 }

@@ -201,7 +201,11 @@ fn few_samples(summary: &Summary) -> [&'static str; 4] {
         (Quantile::P99_9, p99_9),
     ];
     quantiles.map(|(quantile, value)| {
-        if quantile.rank(count) == count || (count != estimated_total && value == max) {
+        // The weights of sampled spans may differ, and only the value then shows whether it is the
+        // maximum.
+        let is_maximum =
+            if count == estimated_total { quantile.rank(count) == count } else { value == max };
+        if is_maximum {
             MAXIMUM
         } else if ConfidenceInterval::of_ranks(quantile, count).high.is_none() {
             UNBOUNDED

@@ -3,7 +3,7 @@
 use core::cmp::Ordering;
 use std::collections::HashMap;
 
-use tailwatch_core::{FixedPoint, Outcomes, SlaState, Summary, Unit};
+use tailwatch_core::{CoveredOutcomes, FixedPoint, Outcomes, SlaState, Summary, Unit};
 
 use super::ReportTable;
 use crate::report::{EventReport, sla::SlaReport};
@@ -22,13 +22,13 @@ const TOP: usize = 20;
 pub enum SortBy {
     /// The order in which the events were passed to [`Builder::events`](crate::Builder::events).
     Declaration,
-    /// The largest sum of all durations first, that is, what took the most time. A sample counts as
-    /// often as its weight. Plain numbers follow in the order of their declaration.
+    /// The largest sum of all durations first, that is, what took the most time. Failed spans are
+    /// included, as in all orders. A sample counts as often as its weight. Plain numbers follow in the order of their declaration.
     #[default]
     TotalTime,
     /// The most frequent event first. A sample counts as often as its weight.
     Count,
-    /// The largest p99 first. Plain numbers follow in an order of their own.
+    /// The largest p99 first: that of failed spans for an event of which all failed. Plain numbers follow in an order of their own.
     P99,
     /// The largest maximum first. Plain numbers follow in an order of their own.
     Max,
@@ -47,22 +47,23 @@ impl SortBy {
     #[expect(clippy::cast_precision_loss, reason = "values that nearly agree may be swapped")]
     fn key(self, event: &EventReport) -> (bool, f64) {
         let is_plain = event.unit != Unit::Time;
-        let Some(Summary { estimated_total, mean, p99, max, .. }) =
-            event.total.as_ref().map(|total| total.summary)
-        else {
-            return (is_plain, -1.0);
+        let failed = event.failed.as_ref().filter(|_| event.covered == CoveredOutcomes::Ok);
+        let summaries = || {
+            let succeeded = event.total.iter().map(|total| total.summary);
+            succeeded.chain(failed.map(|failed| failed.summary))
+        };
+        let Some(first) = summaries().next() else { return (is_plain, -1.0) };
+        // A sum that is not known is larger than any other.
+        let time = |Summary { estimated_total, mean, .. }: Summary| {
+            mean.map_or(f64::INFINITY, FixedPoint::to_f64) * estimated_total as f64
         };
         match self {
             Self::Declaration => (false, 0.0),
             Self::TotalTime if is_plain => (true, 0.0),
-            // A sum that is not known is larger than any other.
-            Self::TotalTime => {
-                let mean = mean.map_or(f64::INFINITY, FixedPoint::to_f64);
-                (false, mean * estimated_total as f64)
-            }
-            Self::Count => (false, estimated_total as f64),
-            Self::P99 => (is_plain, p99 as f64),
-            Self::Max => (is_plain, max as f64),
+            Self::TotalTime => (false, summaries().map(time).sum()),
+            Self::Count => (false, summaries().map(|of| of.estimated_total as f64).sum()),
+            Self::P99 => (is_plain, first.p99 as f64),
+            Self::Max => (is_plain, summaries().map(|of| of.max).max().unwrap_or(0) as f64),
         }
     }
 }

@@ -86,8 +86,7 @@ pub enum ParseLimitsProblem {
         /// The key of the limit on a quantile.
         key: String,
     },
-    /// `max_error_rate` is not a share from 0 to less than 1, or is less than a millionth but not
-    /// 0.
+    /// `max_error_rate` is not a whole number of millionths from 0 to less than 1.
     BadErrorRate {
         /// The share as it was written.
         text: String,

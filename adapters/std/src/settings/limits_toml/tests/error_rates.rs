@@ -35,6 +35,8 @@ fn an_impossible_share_is_refused_with_a_possible_one() {
         "'%'",
         "'1%%'",
         "'nan%'",
+        "'0.00015%'",
+        "0.0000015",
         "'0.00001%'",
         "1",
         "1.0",
