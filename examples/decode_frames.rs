@@ -2,7 +2,8 @@
 //! file, a device or standard input.
 //!
 //! ```sh
-//! stty -F /dev/ttyACM0 115200 raw && cargo run --release -p tailwatch-examples --example decode_frames -- /dev/ttyACM0
+//! stty -F /dev/ttyACM0 115200 raw && cargo run --release -p tailwatch-examples --example
+//! decode_frames -- /dev/ttyACM0
 //! ```
 
 use core::{error::Error, mem};

@@ -13,8 +13,8 @@
 //!   slices, of which the oldest expires when a new one begins.
 //! - Samples are *staged* per event first, and later *committed* together to the total and to the
 //!   slices: see `accumulate`.
-//! - A *rule* is a limit on a quantile or error rate, as it is stored and evaluated. A *tally* is what a rule has
-//!   counted in one slice of its window.
+//! - A *rule* is a limit on a quantile or error rate, as it is stored and evaluated. A *tally* is
+//!   what a rule has counted in one slice of its window.
 
 mod accumulate;
 mod coordinated_omission;

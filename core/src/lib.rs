@@ -18,12 +18,13 @@
 //! - A ring that is not drained in time overwrites its oldest records. The loss is counted, not
 //!   prevented, because preventing it would make the hot path wait.
 //! - A percentile over a window covers the spans that ended with [`Outcome::Ok`], and the values
-//!   that were recorded, in that window; for spans of any outcome, see [`CoveredOutcomes`]. It is found by nearest rank, without interpolation. It is exact while the
-//!   [`Storage`] still keeps all samples of the window. Otherwise, and where a correction for
-//!   coordinated omission adds samples, it is estimated, from a histogram if the storage has one.
-//!   [`Summary::accuracy`] states the error. "Exact" is about the recorded samples and their weights;
-//!   occurrences that sampling did not draw are not among them. A [`ConfidenceInterval`] shows how
-//!   far the true percentile may be away.
+//!   that were recorded, in that window; for spans of any outcome, see [`CoveredOutcomes`]. It is
+//!   found by nearest rank, without interpolation. It is exact while the [`Storage`] still keeps
+//!   all samples of the window. Otherwise, and where a correction for coordinated omission adds
+//!   samples, it is estimated, from a histogram if the storage has one. [`Summary::accuracy`]
+//!   states the error. "Exact" is about the recorded samples and their weights; occurrences that
+//!   sampling did not draw are not among them. A [`ConfidenceInterval`] shows how far the true
+//!   percentile may be away.
 //!
 //! # Examples
 //!

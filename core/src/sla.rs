@@ -30,8 +30,8 @@
 //!
 //! - *unknown*: it was not evaluated yet; or there are too few samples, hung spans do not make the
 //!   quantile exceed the threshold, and no violation is going on
-//! - *ok*: there are enough samples, the quantile does not exceed the threshold, and no violation is
-//!   going on
+//! - *ok*: there are enough samples, the quantile does not exceed the threshold, and no violation
+//!   is going on
 //! - *violated*: the quantile exceeds the threshold, and there are enough samples or hung spans are
 //!   among them; or a violation has not ended yet
 //!
@@ -417,12 +417,13 @@ pub struct SlaStatus {
     /// - the age of the event's oldest open span, known if hung spans were counted and the quantile
     ///   exceeded the threshold at the last evaluation
     ///
-    /// If failed spans are counted in `over`, and the quantile is within the threshold without them,
-    /// the value of what exceeds the threshold is not known.
+    /// If failed spans are counted in `over`, and the quantile is within the threshold without
+    /// them, the value of what exceeds the threshold is not known.
     ///
     /// For a limit on the error rate, it is the share of failed spans in parts per million, rounded
-    /// up, as of the last evaluation. For a limit on silence, it is the time since the event's last record, or since its silence
-    /// was restarted ([`reset_silence`](crate::Aggregator::reset_silence)) or the clock restarted.
+    /// up, as of the last evaluation. For a limit on silence, it is the time since the event's last
+    /// record, or since its silence was restarted
+    /// ([`reset_silence`](crate::Aggregator::reset_silence)) or the clock restarted.
     ///
     /// `None` if neither value is known, or if there is no record.
     pub observed: Option<u64>,

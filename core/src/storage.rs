@@ -19,11 +19,10 @@ use crate::{
 /// The arrays of a storage. Their lengths follow from its [`Shape`].
 ///
 /// A *row* is an event or a further summary of an event: the one of its samples that is corrected
-/// for coordinated omission, or the one of its failed spans. The rows of the events come first, then
-/// those of the corrected summaries.
-/// The array `slices` consists of one section of equal length per row. So do `counts` and the first
-/// part of `totals` in compact storage; in wide storage, these have a section for each *group* of 8
-/// rows, or of as many as are left.
+/// for coordinated omission, or the one of its failed spans. The rows of the events come first,
+/// then those of the corrected summaries. The array `slices` consists of one section of equal
+/// length per row. So do `counts` and the first part of `totals` in compact storage; in wide
+/// storage, these have a section for each *group* of 8 rows, or of as many as are left.
 ///
 /// Each window is cut into intervals of equal length, its *slices*. The slices of a row are those
 /// of the first window, then those of the second, and so on.
@@ -63,8 +62,8 @@ pub struct StorageParts<'s, R: Repr, C> {
     pub slowest: &'s mut [Exemplar],
     /// The limits on quantiles and error rates, each with its own window and state.
     pub limits: &'s mut [Rule],
-    /// For each of these limits, and each slice of its window, the number and weight of the samples,
-    /// and the weight of those that exceed the threshold.
+    /// For each of these limits, and each slice of its window, the number and weight of the
+    /// samples, and the weight of those that exceed the threshold.
     pub tallies: &'s mut [Tally],
     /// The limit on the silence of each event, with its state. Empty if no event can have such a
     /// limit.

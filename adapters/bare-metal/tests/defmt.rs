@@ -109,6 +109,7 @@ fn every_public_type_of_the_core_can_be_logged() {
     can_be_logged::<tailwatch_core::AnyEvent>();
     can_be_logged::<tailwatch_core::EventId>();
     can_be_logged::<tailwatch_core::EventNumber>();
+    can_be_logged::<tailwatch_core::CoveredOutcomes>();
     can_be_logged::<tailwatch_core::EventInfo>();
     can_be_logged::<tailwatch_core::Unit>();
     can_be_logged::<tailwatch_core::FixedPoint>();
@@ -245,7 +246,7 @@ fn each_item_of_a_report_is_a_log_message() {
         changes: None,
     };
     let mut drain = bare::Drain::new(config, &mut memory).unwrap();
-    recorder.measure(Trading::OrderPlacement).end(Outcome::Error);
+    recorder.measure(Trading::OrderPlacement).end(Outcome::Ok);
     drain.run(16);
     let (mut items, mut last) = (0, LOGGED.lock().unwrap().len());
     drain.report(|item| {

@@ -2,7 +2,8 @@
 //!
 //! How long a failed span took says little about how long the work takes: an order may be rejected
 //! at once, or time out. The summaries of an event therefore do not cover its failed spans, unless
-//! the event [asks for it](crate::CoveredOutcomes::Any). What is kept of a failed span nevertheless:
+//! the event [asks for it](crate::CoveredOutcomes::Any). What is kept of a failed span
+//! nevertheless:
 //!
 //! - It is counted, by outcome.
 //! - It is part of a summary of the event's failed spans, if the storage has room for such
@@ -10,8 +11,8 @@
 //! - It is among the exemplars of the event, if it is slow enough.
 //! - A limit on a quantile counts it if it exceeds the threshold. A limit on the share of failed
 //!   spans counts it in any case.
-//! - The summary that is corrected for coordinated omission has the samples that are missing because
-//!   of it.
+//! - The summary that is corrected for coordinated omission has the samples that are missing
+//!   because of it.
 
 use super::{
     Aggregator, MomentsOf, SpanOrigin, accumulate::new_exemplar, coordinated_omission::slices_at,

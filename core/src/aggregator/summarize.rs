@@ -75,8 +75,8 @@ impl<M: Sum> Selection<M> {
 impl<S: Storage> Aggregator<S> {
     /// Returns the summary of `event` over `scope`. It covers the spans that ended with
     /// [`Outcome::Ok`](crate::Outcome::Ok), or all that ended if the event [asks for
-    /// it](crate::EventInfo::outcomes). Returns `None` if the scope contains no samples, or if there
-    /// is no such event or window.
+    /// it](crate::EventInfo::outcomes). Returns `None` if the scope contains no samples, or if
+    /// there is no such event or window.
     ///
     /// Takes time linear in the slices of the window times the buckets between the smallest and the
     /// largest sample, or the time to find quantiles of the buffered samples: linear in their
@@ -196,8 +196,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Returns the exemplars of `event` over `scope`: its slowest samples, or the largest ones for
-    /// plain numbers, in descending order. Failed spans are among them, even if the summaries do not
-    /// cover these.
+    /// plain numbers, in descending order. Failed spans are among them, even if the summaries do
+    /// not cover these.
     ///
     /// The exemplars are written to `buffer`. There are at most as many as `buffer` has elements,
     /// and at most [`Shape::slowest`](crate::Shape::slowest). Their values are in internal units;

@@ -2,8 +2,8 @@
 //!
 //! Let p be the share of the quantile. Of n independent samples of a continuous distribution, the
 //! number X that are at most the true quantile has the binomial distribution with n and p. So the
-//! sample at the rank r lies above the true quantile with the probability P(X < r), and the ranks of
-//! the bounds follow from n and p alone. If values repeat, a bound equals the true quantile more
+//! sample at the rank r lies above the true quantile with the probability P(X < r), and the ranks
+//! of the bounds follow from n and p alone. If values repeat, a bound equals the true quantile more
 //! often, so that it is on the wrong side less often.
 
 use crate::{arithmetic, statistics::quantile::Quantile};

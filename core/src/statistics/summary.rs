@@ -20,8 +20,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Accuracy {
-    /// The quantiles are exact: each is the sample at the [nearest rank](Quantile) among the recorded
-    /// samples, by their weight. If the event was sampled, those of all its occurrences may differ.
+    /// The quantiles are exact: each is the sample at the [nearest rank](Quantile) among the
+    /// recorded samples, by their weight. If the event was sampled, those of all its occurrences
+    /// may differ.
     Exact,
     /// The quantiles are estimated from a [histogram](crate::histogram). Each differs from the
     /// sample at the nearest rank by at most this many parts per million of that sample.

@@ -52,7 +52,8 @@ impl WindowSpec {
 /// The state of a sliding window: its slices, and which of them is the current one.
 ///
 /// The [`Storage`](crate::Storage) of an aggregator holds one for each [`WindowSpec`], and one in
-/// each [`Rule`](crate::Rule) (a limit on a quantile or error rate). A window is all zero until it is set up.
+/// each [`Rule`](crate::Rule) (a limit on a quantile or error rate). A window is all zero until it
+/// is set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "zeroable", derive(bytemuck::Zeroable))]

@@ -113,8 +113,8 @@ impl<'a, S: Storage> Row<'a, S> {
         }
     }
 
-    /// Returns the unit of the row's values. A further summary always holds durations: it has the id
-    /// 0, whose entry in `row_of_id` is 0.
+    /// Returns the unit of the row's values. A further summary always holds durations: it has the
+    /// id 0, whose entry in `row_of_id` is 0.
     #[inline(always)]
     pub(crate) fn unit(&self) -> Unit {
         let is_number = !S::ABSENT.numbers

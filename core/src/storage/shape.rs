@@ -102,7 +102,8 @@ pub struct Shape {
     pub numbers: usize,
     /// The number of limits on quantiles and error rates that all events together can have.
     pub limits: usize,
-    /// The largest number of slices that the window of a limit on a quantile or error rate can have.
+    /// The largest number of slices that the window of a limit on a quantile or error rate can
+    /// have.
     pub limit_slices: usize,
     /// The number of events that can have a limit on silence: all events, or 0.
     pub silences: usize,
@@ -158,8 +159,8 @@ impl Shape {
     ///   plain numbers from 1 to 2^24
     /// - the slowest sample of each event in a window, and the one since the start
     /// - a table of open spans with 16 entries
-    /// - as many limits on quantiles and error rates as the events declare; the window of a limit can
-    ///   have as many slices as the given window with the most slices
+    /// - as many limits on quantiles and error rates as the events declare; the window of a limit
+    ///   can have as many slices as the given window with the most slices
     /// - a limit on the silence of each event, if any event declares one
     ///
     /// There are no summaries of failed spans: set [`failed`](Self::failed) for them.
@@ -379,8 +380,8 @@ impl Shape {
 
     /// Returns how many more bytes of the arrays an aggregator uses for each further summary of an
     /// event: its slices and bucket counts. The summary that is corrected for coordinated omission
-    /// uses them from the first sample of the event on, and that of failed spans from the first such
-    /// span on. `C` is as for [`bytes`](Self::bytes).
+    /// uses them from the first sample of the event on, and that of failed spans from the first
+    /// such span on. `C` is as for [`bytes`](Self::bytes).
     pub const fn bytes_per_further_summary<C>(&self) -> usize {
         let (moments, counter, _) = self.stored_sizes();
         self.slices * (moments + self.padded_buckets() * size_of::<C>())

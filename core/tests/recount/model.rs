@@ -325,8 +325,8 @@ impl Model {
         cut.map_or(0, |cut| cut.start(self.now)).max(self.started)..self.now
     }
 
-    /// Returns whether no record of this time was lost or left out by sampling, and each of `counted`
-    /// has a weight of 1.
+    /// Returns whether no record of this time was lost or left out by sampling, and each of
+    /// `counted` has a weight of 1.
     pub(crate) fn is_complete(&self, event: usize, cut: Option<&Cut>, counted: &Recount) -> bool {
         let from = self.covered(cut).start;
         let is_in = |tick: Option<u64>| tick.is_some_and(|tick| tick >= from);

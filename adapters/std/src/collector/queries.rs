@@ -89,9 +89,9 @@ impl Collector {
     }
 
     /// Returns the slowest samples of `event` in the window of length `window`, as of the last
-    /// report: at most 4, the slowest first. Failed spans are among them. For an event that measures
-    /// plain numbers ([`Unit::One`](crate::Unit::One)) instead of durations, these are the largest
-    /// ones.
+    /// report: at most 4, the slowest first. Failed spans are among them. For an event that
+    /// measures plain numbers ([`Unit::One`](crate::Unit::One)) instead of durations, these are the
+    /// largest ones.
     ///
     /// # Errors
     /// Returns an error if the collector has no such event, or no window of this length.

@@ -1,9 +1,9 @@
 //! The cost of measuring as a share of one core, for recording and the drain together.
 //!
-//! The cost of recording is the number of records times the [cost of one](super::record_cost), which
-//! is measured when the collector starts. The cost of the drain is the processor time of its own
-//! thread, and that of its passes on other threads. Reading the time of a thread is a system call.
-//! For the drain's own thread it is made only when a period ends, not in every pass.
+//! The cost of recording is the number of records times the [cost of one](super::record_cost),
+//! which is measured when the collector starts. The cost of the drain is the processor time of its
+//! own thread, and that of its passes on other threads. Reading the time of a thread is a system
+//! call. For the drain's own thread it is made only when a period ends, not in every pass.
 
 use core::time::Duration;
 use std::{

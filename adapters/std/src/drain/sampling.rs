@@ -34,8 +34,8 @@ const RECORDS_TO_JUDGE: f64 = 64.0;
 /// The share in force is always 1 in 2^k, with k from 0 (everything) to 15 (1 in 32,768). A
 /// requested share is replaced by the nearest of these, by absolute difference: 0.1 becomes 1/8.
 ///
-/// A recorded sample has the exact weight 2^k. What was not drawn is not known, so all numbers about
-/// the occurrences of a sampled event are estimates.
+/// A recorded sample has the exact weight 2^k. What was not drawn is not known, so all numbers
+/// about the occurrences of a sampled event are estimates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Sampling {

@@ -123,8 +123,8 @@ pub struct Health {
     /// this.
     ///
     /// Not included are the threads of a [`Reporter`](crate::Reporter), a
-    /// [`HiccupProbe`](crate::HiccupProbe) and a [`TraceWriter`](crate::TraceWriter), and what spans
-    /// cost that are off or that sampling leaves out.
+    /// [`HiccupProbe`](crate::HiccupProbe) and a [`TraceWriter`](crate::TraceWriter), and what
+    /// spans cost that are off or that sampling leaves out.
     pub overhead_ratio: f64,
     /// The estimated cost of one record to the thread that writes it, in nanoseconds. A span is two
     /// records. It was measured when the collector was started, around work of about 100 ns whose

@@ -49,9 +49,9 @@ impl Report {
     ///   `sampling` has the smallest share. `enabled` and `has_drain` are `true` if they are in all
     ///   reports.
     /// - A [limit](Self::sla) is violated if it is in any report, and otherwise unknown if it is in
-    ///   any. Its counts are added up, and `since_unix_ns` is the latest. `observed` is the largest,
-    ///   or not known if it is not in a report in which the limit is violated.
-    ///   Limits of an event that were set differently stay apart.
+    ///   any. Its counts are added up, and `since_unix_ns` is the latest. `observed` is the
+    ///   largest, or not known if it is not in a report in which the limit is violated. Limits of
+    ///   an event that were set differently stay apart.
     /// - `unix_ns` is the time of the latest report, `started_unix_ns` that of the earliest start,
     ///   and `uptime_ns` the time between them. [`collectors`](Self::collectors) lists what was
     ///   merged.

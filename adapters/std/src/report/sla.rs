@@ -66,8 +66,9 @@ pub struct SlaReport {
     /// For a limit on a quantile, this is the quantile or, if open spans contribute to a violation,
     /// the age of the event's oldest open span if that is greater. The quantile is known if the
     /// window has samples and the collector has a window of this length. For a limit on silence, it
-    /// is the length of the silence, and for one on the error rate the share of failed spans, rounded
-    /// up. `None` if none of these is known, and if failed spans made a quantile exceed the limit.
+    /// is the length of the silence, and for one on the error rate the share of failed spans,
+    /// rounded up. `None` if none of these is known, and if failed spans made a quantile exceed the
+    /// limit.
     pub observed: Option<u64>,
     /// The time at which a violation was last raised or cleared, in nanoseconds since 1970. `None`
     /// if there was no violation.

@@ -202,9 +202,9 @@ impl Statistics {
         })
     }
 
-    /// Returns the 95 % confidence interval of a quantile, in nanoseconds or as plain numbers: where
-    /// the true quantile lies, if the samples are independent. Consecutive latencies are not, so
-    /// the true quantile is outside more often than 5 % of the time: see [`ConfidenceInterval`].
+    /// Returns the 95 % confidence interval of a quantile, in nanoseconds or as plain numbers:
+    /// where the true quantile lies, if the samples are independent. Consecutive latencies are not,
+    /// so the true quantile is outside more often than 5 % of the time: see [`ConfidenceInterval`].
     ///
     /// Its bounds are samples if the quantile is exact. Otherwise they are the outer bounds of
     /// buckets, narrowed by the smallest and the largest sample. They follow from the number of

@@ -55,8 +55,9 @@ const MIN_WIDTH: usize = 40;
 /// | `max` | the largest sample | ninth |
 /// | `limit` | the state of the limits over the windows of the row | tenth |
 ///
-/// The state is `VIOLATED` if any of the limits is violated, else `?` if any is not judged yet, else
-/// `ok`, and empty if there is none. Limits on silence and over other windows are in the first row.
+/// The state is `VIOLATED` if any of the limits is violated, else `?` if any is not judged yet,
+/// else `ok`, and empty if there is none. Limits on silence and over other windows are in the first
+/// row.
 ///
 /// All but `errors` are about the spans that succeeded, unless the event
 /// [covers](EventReport::covered) those of any outcome. A line below the table has the failed spans

@@ -11,9 +11,10 @@ use super::limits_in_force::is_overridden;
 /// returns.
 ///
 /// Each limit replaces *the same limit* of its event: all on the same quantile over the same
-/// window, those on the error rate over the same window, or the one on silence. If there is none, it is added. **All other limits stay armed**,
-/// unless the event's other limits are [dropped](Self::dropping_others). It dereferences to the
-/// slice of its limits, which does not show whether others are dropped.
+/// window, those on the error rate over the same window, or the one on silence. If there is none,
+/// it is added. **All other limits stay armed**, unless the event's other limits are
+/// [dropped](Self::dropping_others). It dereferences to the slice of its limits, which does not
+/// show whether others are dropped.
 ///
 /// The start fails if the collector does not have an event. Those of a set without stated numbers
 /// have none before the start: declare their limits with the set, or set them with

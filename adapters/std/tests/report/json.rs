@@ -64,8 +64,8 @@ fn assert_is_summary(value: &Value, has_histogram: bool, outcomes: [&str; 2]) {
     for key in numbers.iter().chain(&["covered_ns"]) {
         whole(&value[key]);
     }
-    // Of p95, the second of three samples is the lower bound, or the first of two. One sample is too
-    // few for it.
+    // Of p95, the second of three samples is the lower bound, or the first of two. One sample is
+    // too few for it.
     assert_keys(&value["interval"], &["p50", "p95", "p99", "p99_9"]);
     let low = match whole(&value["count"]) {
         3 => value["p50"].clone(),

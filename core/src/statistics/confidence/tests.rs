@@ -150,10 +150,11 @@ proptest! {
         ppms.sort_unstable();
         let quantiles = ppms.map(|ppm| Quantile::from_ppm(ppm).unwrap());
         let [one, other] = quantiles.map(|quantile| ConfidenceInterval::of_ranks(quantile, n));
-        for (quantile, ConfidenceInterval { low, high }) in quantiles.into_iter().zip([one, other]) {
-            let rank = quantile.rank(n);
+        for (rank, bounds) in quantiles.map(|of| of.rank(n)).into_iter().zip([one, other]) {
+            let ConfidenceInterval { low, high } = bounds;
             prop_assert!(low.is_none_or(|low| (1..=rank).contains(&low)), "{n}: {low:?} {rank}");
-            prop_assert!(high.is_none_or(|high| (rank..=n).contains(&high)), "{n}: {high:?} {rank}");
+            let is_above = high.is_none_or(|high| (rank..=n).contains(&high));
+            prop_assert!(is_above, "{n}: {high:?} {rank}");
         }
         // A greater quantile has no smaller bounds. An absent upper bound is the greatest.
         prop_assert!(one.low <= other.low, "{n} {ppms:?}: {one:?} {other:?}");

@@ -83,7 +83,8 @@ pub(super) fn failed(selection: &Selection<'_>) -> Vec<String> {
         let [ok, error, cancelled] = [ok, error, cancelled].map(grouped);
         let name = &event.name;
         Some(format!(
-            "failed {name}: {error} error, {cancelled} cancelled, beside {ok} ok; took {range}{covered}"
+            "failed {name}: {error} error, {cancelled} cancelled, beside {ok} ok; took \
+             {range}{covered}"
         ))
     };
     selection.shown.iter().filter_map(line).collect()

@@ -23,12 +23,14 @@ pub enum SortBy {
     /// The order in which the events were passed to [`Builder::events`](crate::Builder::events).
     Declaration,
     /// The largest sum of all durations first, that is, what took the most time. Failed spans are
-    /// included, as in all orders. A sample counts as often as its weight. Plain numbers follow in the order of their declaration.
+    /// included, as in all orders. A sample counts as often as its weight. Plain numbers follow in
+    /// the order of their declaration.
     #[default]
     TotalTime,
     /// The most frequent event first. A sample counts as often as its weight.
     Count,
-    /// The largest p99 first: that of failed spans for an event of which all failed. Plain numbers follow in an order of their own.
+    /// The largest p99 first: that of failed spans for an event of which all failed. Plain numbers
+    /// follow in an order of their own.
     P99,
     /// The largest maximum first. Plain numbers follow in an order of their own.
     Max,
