@@ -20,7 +20,7 @@ use std::sync::{
 
 use loom::{model::Builder, sync::Mutex, thread};
 use tailwatch_core::{
-    Clock, Consumer, EventId, Gate, Kind, Outcome, Record, Recorder, Ring, Slot, TickRate,
+    Clock, EventId, Gate, Kind, Outcome, Position, Reader, Record, Recorder, Ring, Slot, TickRate,
     claim_once::ClaimOnce,
 };
 
@@ -29,20 +29,25 @@ fn numbered(n: u64) -> Record {
     Record::value(n, EventId::new(1).unwrap(), 0, n)
 }
 
-/// Checks that consumers deliver intact records, in order and none twice, and counts them.
+/// Checks that readers deliver intact records, in order and none twice, and counts them.
 #[derive(Default)]
 struct Seen {
-    /// One more than the number of the last delivered record.
+    /// The lowest number that the next delivered record may have.
     next: u64,
     delivered: u64,
     overwritten: u64,
 }
 
 impl Seen {
+    /// Nothing has been seen by a reader that begins with the record with this number.
+    fn from(first: usize) -> Self {
+        Self { next: first as u64, ..Self::default() }
+    }
+
     /// Drains the ring once.
-    fn drain(&mut self, consumer: &mut Consumer<'_>) {
-        consumer.refresh();
-        let drained = consumer.drain(|record| {
+    fn drain<P: Position>(&mut self, reader: &mut Reader<'_, P>) {
+        reader.refresh();
+        let drained = reader.drain(|record| {
             assert_eq!(record.ticks(), record.payload(), "a torn record");
             assert!(record.ticks() >= self.next, "a stale or repeated record");
             self.next = record.ticks() + 1;
@@ -202,6 +207,41 @@ fn a_consumer_attaches_to_a_lapped_ring() {
         let ring: &Ring = &*shared;
         seen.drain(&mut ring.attach_consumer());
         assert_eq!((seen.next, seen.delivered + seen.overwritten), (9, 9));
+    });
+}
+
+/// The producer has filled the ring and laps two readers, each of which begins and drains the ring
+/// while the producer pushes: one begins with the oldest record, the other with the present.
+#[test]
+fn a_producer_laps_two_readers() {
+    explore("a producer laps two readers", 100_000, || {
+        let shared: SharedRing = Arc::new(Ring::starting_at(0));
+        push(&shared, 0..4);
+        let pushing = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || push(&shared, 4..7)
+        });
+        let reading = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let ring: &Ring = &*shared;
+                let mut reader = ring.reader_from_now();
+                let mut seen = Seen::from(reader.first_seq());
+                seen.drain(&mut reader);
+                assert_eq!(reader.produced(), seen.delivered + seen.overwritten);
+            }
+        });
+        let ring: &Ring = &*shared;
+        let mut reader = ring.reader_from_oldest();
+        let first = reader.first_seq();
+        let mut seen = Seen::from(first);
+        seen.drain(&mut reader);
+        pushing.join().unwrap();
+        reading.join().unwrap();
+        seen.drain(&mut reader);
+        assert_eq!(seen.next, 7, "the newest record must be delivered");
+        assert_eq!(first as u64 + seen.delivered + seen.overwritten, 7);
+        assert_eq!((first as u64 + reader.produced(), reader.pending()), (7, 0));
     });
 }
 
