@@ -2,13 +2,11 @@
 
 extern crate std;
 
-use core::ops::Range;
-use std::{
-    boxed::Box,
+use core::{
+    ops::Range,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    thread, vec,
-    vec::Vec,
 };
+use std::{boxed::Box, thread, vec, vec::Vec};
 
 use proptest::prelude::*;
 
