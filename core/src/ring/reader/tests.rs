@@ -313,6 +313,20 @@ proptest! {
 }
 
 #[test]
+fn records_beyond_the_reservation_of_a_damaged_ring_count_as_overwritten() {
+    let ring = ring_from(0);
+    let ring: &Ring = &*ring;
+    let (producer, mut reader) = (ring.attach_producer(), ring.reader_from_oldest());
+    (0..12).for_each(|n| producer.push(sealed(n)));
+    set_counters(ring, [12, 5, 0]);
+    reader.refresh();
+    let mut seen = vec![];
+    let drained = reader.drain(|record| seen.push(record.ticks()));
+    assert_eq!(seen, [0, 1, 2, 3, 4, 5]);
+    assert_eq!((drained.delivered, drained.overwritten), (6, 6));
+}
+
+#[test]
 fn a_reader_leaves_every_byte_of_the_ring_as_it_is() {
     let ring = ring_from(0);
     let ring: &Ring = &*ring;
