@@ -2,11 +2,8 @@
 
 extern crate std;
 
-use core::{
-    ops::Range,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-};
-use std::{boxed::Box, thread, vec, vec::Vec};
+use core::ops::Range;
+use std::{boxed::Box, sync::OnceLock, thread, vec, vec::Vec};
 
 use proptest::prelude::*;
 
@@ -15,6 +12,7 @@ use crate::{
     event::EventId,
     record::MAX_PAYLOAD,
     ring::{Consumer, Producer, Published, Slot, batch, position::StoredPosition},
+    sync::AtomicUsize,
 };
 
 const CAPACITY: usize = 16;
@@ -359,13 +357,13 @@ fn the_type_of_a_consumer_says_that_its_position_is_stored() {
 }
 
 /// Drains until `rounds` rounds are done, each of which begins once the producer is `lag` records
-/// ahead, and then once more, when `is_over` says that nothing is pushed any more. Returns the
+/// ahead, and then once more, when `over` is set, because nothing is pushed any more. Returns the
 /// number of the last record that was delivered.
 fn read_slowly<P: Position>(
     reader: &mut Reader<'_, P>,
     (lag, rounds): (usize, usize),
     done: &AtomicUsize,
-    is_over: &AtomicBool,
+    over: &OnceLock<()>,
 ) -> Option<u64> {
     let (mut last, mut delivered) = (None, 0);
     let mut observe = |record: Record| {
@@ -382,8 +380,8 @@ fn read_slowly<P: Position>(
         reader.drain_up_to(if round % 2 == 0 { 100 } else { usize::MAX }, &mut observe);
         assert_law(reader);
     }
-    done.fetch_add(1, Ordering::Relaxed);
-    while !is_over.load(Ordering::Acquire) {
+    done.fetch_add(1, Relaxed);
+    while over.get().is_none() {
         reader.refresh();
         reader.drain(&mut observe);
         thread::yield_now();
@@ -402,29 +400,29 @@ fn readers_of_any_speed_read_a_ring_at_once() {
     const ROUNDS: usize = if cfg!(miri) { 3 } else { 100 };
     let ring = Box::new(Ring::<[Slot; 256]>::new());
     let ring: &Ring = &*ring;
-    let (done, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (done, over) = (AtomicUsize::new(0), OnceLock::new());
     thread::scope(|scope| {
         let readers = LAGS.map(|lag| {
-            let (done, is_over) = (&done, &is_over);
+            let (done, over) = (&done, &over);
             scope.spawn(move || {
                 let start = if lag % 2 == 0 { ReaderStart::Oldest } else { ReaderStart::Now };
                 let mut reader = begin(ring, start);
-                let last = read_slowly(&mut reader, (lag, ROUNDS), done, is_over);
+                let last = read_slowly(&mut reader, (lag, ROUNDS), done, over);
                 (lag, reader, last)
             })
         });
         let consuming = scope.spawn(|| {
             let mut consumer = ring.attach_consumer();
-            let last = read_slowly(&mut consumer, (100, ROUNDS), &done, &is_over);
+            let last = read_slowly(&mut consumer, (100, ROUNDS), &done, &over);
             (consumer.produced(), last)
         });
         let producer = ring.attach_producer();
         let mut pushed = 0;
-        while done.load(Ordering::Relaxed) <= LAGS.len() {
+        while done.load(Relaxed) <= LAGS.len() {
             producer.push(sealed(pushed));
             pushed += 1;
         }
-        is_over.store(true, Ordering::Release);
+        over.set(()).unwrap();
         for reading in readers {
             let (lag, reader, last) = reading.join().unwrap();
             assert_eq!(last, Some(pushed - 1), "the newest record is whole");
