@@ -14,7 +14,7 @@ use crate::{
         recorder::{Recorder, SpanGuard},
     },
     repr::Repr,
-    ring::{Ring, consumer::Consumer, producer::Producer, slot::Slot},
+    ring::{Ring, producer::Producer, reader::Reader, slot::Slot},
     statistics::fixed_point::{FRACTION_BITS, FixedPoint},
     storage::{Storage, StorageParts},
 };
@@ -49,12 +49,13 @@ impl Format for Producer<'_> {
     }
 }
 
-impl Format for Consumer<'_> {
+impl<P: Format> Format for Reader<'_, P> {
     fn format(&self, f: Formatter<'_>) {
         let total = self.total();
         write!(
             f,
-            "Consumer {{ produced: {=u64}, delivered: {=u64}, overwritten: {=u64}, pending: {=usize} }}",
+            "Reader {{ position: {}, produced: {=u64}, delivered: {=u64}, overwritten: {=u64}, pending: {=usize} }}",
+            self.position,
             self.produced(),
             total.delivered,
             total.overwritten,

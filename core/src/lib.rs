@@ -98,9 +98,11 @@ pub use self::{
     repr::{Compact, Repr, StoredMoments, StoredSample, Wide, samples::Samples},
     ring::{
         CapacityError, Ring,
-        consumer::{Consumer, Drained},
+        consumer::Consumer,
+        position::{OwnPosition, Position, ReaderStart, StoredPosition},
         producer::Producer,
         progress::{PassStart, Pending, RingPass, RingProgress},
+        reader::{Drained, Reader},
         slot::Slot,
     },
     sla::{

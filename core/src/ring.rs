@@ -1,37 +1,42 @@
-//! A ring of records between one producer and one consumer, in which new records overwrite the
-//! oldest.
+//! A ring of records with one producer and any number of readers, in which new records overwrite
+//! the oldest.
 //!
 //! The ring is a fixed array. Pushing a record is wait-free and never fails: once the array is
-//! full, each push overwrites the oldest record, whether or not the consumer has read it. The
-//! consumer counts the records that were lost this way or may have been. Its counts always satisfy
-//! `produced == delivered + overwritten + pending`.
+//! full, each push overwrites the oldest record, whether or not anything has read it. Each reader
+//! counts the records that were lost to it this way or may have been. The counts of each always
+//! satisfy `produced == delivered + overwritten + pending`.
+//!
+//! The position of one of the readers, the *consumer*, is stored in the ring, so that another one
+//! can continue from there. All others keep their positions themselves and write nothing into the
+//! ring.
 //!
 //! # The protocol
 //!
 //! Neither side locks, waits or uses compare-and-swap. Both need only loads and stores of machine
-//! words, which even a Cortex-M0 has. The producer never reads what the consumer writes, so a slow,
-//! dead or absent consumer costs the hot path nothing.
+//! words, which even a Cortex-M0 has. The producer never reads what a reader writes, so a slow, dead
+//! or absent reader costs the hot path nothing.
 //!
 //! Records have *sequence numbers*, in the order in which they are pushed. The record with number
 //! `q`, or record `q` for short, is written to slot `q % capacity`, where it overwrites record
 //! `q - capacity`. Three counters hold such numbers. They wrap at the range of `usize`.
 //!
 //! - `head` is the number of the next record to publish. Every record below it is published: its
-//!   words are visible to a consumer that sees this `head`. The producer writes it.
+//!   words are visible to a reader that sees this `head`. The producer writes it.
 //! - `reserved` is ahead of `head` by up to [`batch`] records. The producer *may* already be
 //!   writing any record below it, and thereby overwriting an older record. The producer writes this
 //!   counter once per [`batch`] records, *before* it writes any of them.
 //! - `tail` is the number of the next record to consume. The consumer writes it, so that the next
-//!   consumer can continue from there.
+//!   consumer can continue from there. Other readers neither read nor write it.
 //!
 //! ```text
-//! producer                                    consumer
-//!   seq = head                                  h = head, once per refresh          (Acquire)
-//!   if seq == reserved:                         skip all records before h - capacity
-//!      reserved = seq + batch     (Relaxed)     for each chunk:
-//!      fence                      (Release)        copy the words of its records   (Relaxed)
-//!   store the words of the record (Relaxed)        fence                           (Acquire)
-//!   head = seq + 1                (Release)        r = reserved                    (Relaxed)
+//! producer                                    reader
+//!   seq = head                                  h = head, once per refresh          (Relaxed)
+//!   if seq == reserved:                         fence                               (Acquire)
+//!      reserved = seq + batch     (Relaxed)     skip all records before h - capacity
+//!      fence                      (Release)     for each chunk:
+//!   store the words of the record (Relaxed)        copy the words of its records   (Relaxed)
+//!   head = seq + 1                (Release)        fence                           (Acquire)
+//!                                                  r = reserved                    (Relaxed)
 //!                                                  record q is intact iff r - q <= capacity
 //! ```
 //!
@@ -39,16 +44,22 @@
 //! meantime. Record `q + capacity` overwrites it, and the producer writes that record only once
 //! `reserved` is above its number. So record `q` is intact if `r <= q + capacity`.
 //!
+//! A reader that begins with the oldest record looks at `head` and then at `reserved`, as above, and
+//! begins with record `r - capacity`.
+//!
+//! All loads of a reader are Relaxed, and fences order them, because only Relaxed loads are sure to
+//! work in memory that is mapped read-only.
+//!
 //! The orderings above other than Relaxed, and those with which a producer attaches to a ring, have
 //! names in the source. This table gives the reason for each:
 //!
 //! | name | ordering | partner | what breaks without it | model |
 //! |---|---|---|---|---|
-//! | `ring: head is published` | producer, `head` store, Release | consumer, `head` load, Acquire | a record is delivered before its words are visible: a stale or half-written record | `a_producer_laps_a_consumer` |
-//! | `ring: a look at head` | consumer, `head` load, Acquire | producer, `head` store, Release | a record is delivered before its words are visible: a stale or half-written record | `a_producer_laps_a_consumer` |
-//! | `ring: reserved is announced` | producer, fence after the `reserved` store, Release | consumer, fence before the `reserved` load, Acquire | the consumer copies words of a newer record without seeing that it was reserved, and delivers a torn record | `counters_wrap` |
-//! | `ring: before reserved is read` | consumer, fence before the `reserved` load, Acquire | both fences of the producer, Release | the consumer copies words of a newer record without seeing that it was reserved, and delivers a torn record | `a_consumer_attaches_to_a_lapped_ring` |
-//! | `ring: on attaching` | producer, fence on attaching, Release | consumer, fence before the `reserved` load, Acquire | a torn record is delivered, if the newer record was reserved by the *previous* producer: the fence after its reservation orders only the stores of its own thread | `a_second_producer_takes_over` |
+//! | `ring: head is published` | producer, `head` store, Release | reader, fence after the `head` load, Acquire | a record is delivered before its words are visible: a stale or half-written record | `a_producer_laps_a_consumer` |
+//! | `ring: a look at head` | reader, fence after the `head` load, Acquire | producer, `head` store, Release | a record is delivered before its words are visible: a stale or half-written record | `a_producer_laps_a_consumer` |
+//! | `ring: reserved is announced` | producer, fence after the `reserved` store, Release | reader, fence before the `reserved` load, Acquire | the reader copies words of a newer record without seeing that it was reserved, and delivers a torn record | `counters_wrap` |
+//! | `ring: before reserved is read` | reader, fence before the `reserved` load, Acquire | both fences of the producer, Release | the reader copies words of a newer record without seeing that it was reserved, and delivers a torn record | `a_consumer_attaches_to_a_lapped_ring` |
+//! | `ring: on attaching` | producer, fence on attaching, Release | reader, fence before the `reserved` load, Acquire | a torn record is delivered, if the newer record was reserved by the *previous* producer: the fence after its reservation orders only the stores of its own thread | `a_second_producer_takes_over` |
 //! | `ring: head on attaching` | producer, `head` load on attaching, Acquire | the previous producer's `head` store, Release | nothing, as long as the hand-over itself orders the two producers, which [`Ring::attach_producer`] requires; for a ring that outlives its process in a mapped file, nothing else orders them | none |
 //!
 //! `.ci/run loom` weakens one ordering after the other, except one whose row names no model
@@ -58,7 +69,7 @@
 //! by the end of a borrow.
 //!
 //! A slot stores its record as an array of atomic machine words. A data race on plain memory would
-//! be undefined behaviour. A race on relaxed atomics is not: at worst the consumer reads a torn
+//! be undefined behaviour. A race on relaxed atomics is not: at worst a reader reads a torn
 //! record, a mixture of several, and detects that afterwards. This is the idea of a seqlock. The
 //! counter that announces writes in advance comes from Aeron's broadcast buffer, the word-wise
 //! atomic copy from the fallback of portable-atomic.
@@ -68,24 +79,35 @@
 //! - Only the newest `capacity − batch` records are sure to be readable, because the producer may
 //!   already be overwriting the [`batch`] records before them.
 //! - Each time the counters run through their whole range (2^64 records; 2^32 on 32-bit targets)
-//!   between two drains, that many overwritten records are missing from the consumer's counts.
+//!   between two drains, that many overwritten records are missing from the reader's counts.
+//! - While the number of the next record is below the capacity after the counters have wrapped, a
+//!   reader that begins with the oldest record begins with record 0, because the ring looks new.
 
 #[doc(hidden)]
 pub mod claim_once;
 pub(crate) mod consumer;
+pub(crate) mod position;
 pub(crate) mod producer;
 pub(crate) mod progress;
+pub(crate) mod reader;
 pub(crate) mod slot;
 
 use core::{alloc::Layout, error, fmt};
 
+use self::position::Consumed;
 pub use self::{
-    consumer::{Consumer, Drained},
+    consumer::Consumer,
+    position::{OwnPosition, Position, ReaderStart, StoredPosition},
     producer::Producer,
     progress::{PassStart, Pending, RingPass, RingProgress},
+    reader::{Drained, Reader},
     slot::Slot,
 };
-use crate::sync::{AtomicUsize, Ordering::Relaxed};
+use crate::sync::{
+    AtomicUsize,
+    Ordering::{Acquire, Relaxed},
+    fence_at,
+};
 
 /// Returns how many records a producer reserves at once in a ring of `capacity` records: an eighth
 /// of the capacity, at least 1 and at most 64.
@@ -117,16 +139,20 @@ struct Published {
     reserved: AtomicUsize,
 }
 
-/// The counter that the consumer writes; the docs of this module explain it.
-#[derive(Debug)]
-#[repr(C)]
-#[cfg_attr(target_pointer_width = "64", repr(align(128)))]
-struct Consumed {
-    tail: AtomicUsize,
+impl Published {
+    /// Returns `head`, on behalf of a reader.
+    fn look_at_head(&self) -> usize {
+        let head = self.head.load(Relaxed);
+        // Acquire, paired with the producer's Release store of `head`: it makes the words of all
+        // records below `head` visible. Without this fence, stale words could be delivered as new
+        // records.
+        fence_at("ring: a look at head", Acquire);
+        head
+    }
 }
 
-/// A ring of records, written by one [`Producer`] and read by one [`Consumer`]. Once the ring is
-/// full, each new record overwrites the oldest one.
+/// A ring of records, written by one [`Producer`] and read by one [`Consumer`] and any number of
+/// [`Reader`]s. Once the ring is full, each new record overwrites the oldest one.
 ///
 /// A `Ring<[Slot; N]>` holds `N` records and can be placed in a `static` or on the heap. A
 /// reference to it coerces to the unsized `&Ring` that all other code takes. A ring contains no
@@ -275,6 +301,25 @@ impl Ring {
         Consumer::attach(self)
     }
 
+    /// Creates a reader that keeps its position itself and begins with the oldest record that is
+    /// still whole. Earlier records do not count as overwritten.
+    ///
+    /// Nothing is [`pending`](Reader::pending) before the first [`refresh`](Reader::refresh). Until
+    /// that record is read, it may have been overwritten, and then counts as such.
+    ///
+    /// Any thread may call this method, at any time. Its time is constant.
+    pub fn reader_from_oldest(&self) -> Reader<'_> {
+        Reader::from_oldest(self)
+    }
+
+    /// Creates a reader that keeps its position itself and begins with the next record that the
+    /// producer publishes. Earlier records do not count as overwritten.
+    ///
+    /// Any thread may call this method, at any time. Its time is constant.
+    pub fn reader_from_now(&self) -> Reader<'_> {
+        Reader::from_now(self)
+    }
+
     /// Returns the size and alignment of a ring of `capacity` records.
     ///
     /// # Errors
@@ -295,7 +340,7 @@ impl Ring {
     /// empty ring.
     ///
     /// Memory with any other content is a valid ring too. If no ring left that content there, the
-    /// counters and records have no meaning. But a consumer never panics on them or reads outside
+    /// counters and records have no meaning. But a reader never panics on them or reads outside
     /// the ring, and [`Aggregator`](crate::Aggregator) counts the invalid records.
     ///
     /// # Errors
@@ -306,7 +351,9 @@ impl Ring {
     ///
     /// Throughout `'a`, `memory` must be valid for reads and writes of the size that
     /// [`Ring::layout`] returns for this capacity, be aligned to its alignment, be initialised, and
-    /// be accessed only through rings that this function returned.
+    /// be accessed only through rings that this function returned, in this process or others. If
+    /// nothing but readers that keep their positions themselves is attached to the returned ring,
+    /// `memory` need not be valid for writes.
     #[cfg(not(tailwatch_loom))]
     pub unsafe fn from_memory<'a>(
         memory: core::ptr::NonNull<u8>,

@@ -20,7 +20,7 @@ use std::sync::{
 
 use loom::{model::Builder, sync::Mutex, thread};
 use tailwatch_core::{
-    Clock, Consumer, EventId, Gate, Kind, Outcome, Record, Recorder, Ring, Slot, TickRate,
+    Clock, EventId, Gate, Kind, Outcome, Position, Reader, Record, Recorder, Ring, Slot, TickRate,
     claim_once::ClaimOnce,
 };
 
@@ -29,20 +29,25 @@ fn numbered(n: u64) -> Record {
     Record::value(n, EventId::new(1).unwrap(), 0, n)
 }
 
-/// Checks that consumers deliver intact records, in order and none twice, and counts them.
+/// Checks that readers deliver intact records, in order and none twice, and counts them.
 #[derive(Default)]
 struct Seen {
-    /// One more than the number of the last delivered record.
+    /// The lowest number that the next delivered record may have.
     next: u64,
     delivered: u64,
     overwritten: u64,
 }
 
 impl Seen {
+    /// Nothing has been seen by a reader that begins with the record with this number.
+    fn from(first: usize) -> Self {
+        Self { next: first as u64, ..Self::default() }
+    }
+
     /// Drains the ring once.
-    fn drain(&mut self, consumer: &mut Consumer<'_>) {
-        consumer.refresh();
-        let drained = consumer.drain(|record| {
+    fn drain<P: Position>(&mut self, reader: &mut Reader<'_, P>) {
+        reader.refresh();
+        let drained = reader.drain(|record| {
             assert_eq!(record.ticks(), record.payload(), "a torn record");
             assert!(record.ticks() >= self.next, "a stale or repeated record");
             self.next = record.ticks() + 1;
@@ -202,6 +207,45 @@ fn a_consumer_attaches_to_a_lapped_ring() {
         let ring: &Ring = &*shared;
         seen.drain(&mut ring.attach_consumer());
         assert_eq!((seen.next, seen.delivered + seen.overwritten), (9, 9));
+    });
+}
+
+/// Begins to read in a new thread and drains the ring once. The thread returns the sequence number
+/// of the next record, and requires that the reader has delivered or counted all before it, from
+/// where it began.
+fn spawn_reader(
+    shared: &SharedRing,
+    begin: for<'r> fn(&'r Ring) -> Reader<'r>,
+) -> thread::JoinHandle<usize> {
+    let shared = Arc::clone(shared);
+    thread::spawn(move || {
+        let mut reader = begin(&*shared);
+        let mut seen = Seen::from(reader.first_seq());
+        seen.drain(&mut reader);
+        assert_eq!(reader.produced(), seen.delivered + seen.overwritten);
+        assert_eq!(reader.pending(), 0);
+        reader.next_seq()
+    })
+}
+
+/// The producer has filled the ring, and laps two readers that begin while it pushes: one with the
+/// oldest record, the other with the present.
+#[test]
+fn a_producer_laps_two_readers() {
+    explore("a producer laps two readers", 30_000, || {
+        let shared: SharedRing = Arc::new(Ring::starting_at(0));
+        push(&shared, 0..4);
+        let reading = [Ring::reader_from_oldest, Ring::reader_from_now]
+            .map(|begin| spawn_reader(&shared, begin));
+        push(&shared, 4..6);
+        for reading in reading {
+            assert!((4..=6).contains(&reading.join().unwrap()));
+        }
+        let ring: &Ring = &*shared;
+        let mut reader = ring.reader_from_oldest();
+        let mut seen = Seen::from(reader.first_seq());
+        seen.drain(&mut reader);
+        assert_eq!((seen.delivered, seen.overwritten, seen.next), (4, 0, 6));
     });
 }
 

@@ -44,12 +44,13 @@ fn can_be_logged<T: ?Sized + defmt::Format>() {}
 /// Returns the names of the types that `root`, the source of a module, exports. Traits are left
 /// out, because only types can be logged.
 fn public_types(root: &str) -> impl Iterator<Item = &str> {
-    const TRAITS: [&str; 15] = [
+    const TRAITS: [&str; 16] = [
         "Clock",
         "Copies",
         "Event",
         "LargerRing",
         "Pending",
+        "Position",
         "Storage",
         "Repr",
         "StoredMoments",
@@ -147,6 +148,10 @@ fn every_public_type_of_the_core_can_be_logged() {
     can_be_logged::<tailwatch_core::Recorder<'_, &Timer, 9, tailwatch_core::ThreadCopies>>();
     can_be_logged::<tailwatch_core::CapacityError>();
     can_be_logged::<tailwatch_core::Consumer<'_>>();
+    can_be_logged::<tailwatch_core::Reader<'_>>();
+    can_be_logged::<tailwatch_core::OwnPosition>();
+    can_be_logged::<tailwatch_core::StoredPosition>();
+    can_be_logged::<tailwatch_core::ReaderStart>();
     can_be_logged::<tailwatch_core::PassStart>();
     can_be_logged::<tailwatch_core::RingPass>();
     can_be_logged::<tailwatch_core::RingProgress>();

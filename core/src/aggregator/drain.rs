@@ -7,7 +7,10 @@ use crate::{
     event::EventId,
     record::{Kind, Record},
     repr::{Repr, StoredMoments, StoredSample},
-    ring::consumer::{Consumer, Drained},
+    ring::{
+        position::Position,
+        reader::{Drained, Reader},
+    },
     sla::{SlaState, rule::Tally},
     spans::{exemplars::Exemplar, in_flight::early_ends},
     statistics::sample_buffer::WindowFilter,
@@ -21,7 +24,7 @@ impl<S: Storage> Aggregator<S> {
     /// Begins a pass: advances the windows of the aggregator and of the limits to `now`.
     ///
     /// `now` is the time of the pass, a tick. It must be read after every ring's
-    /// [`refresh`](Consumer::refresh), so that no record of the pass is newer.
+    /// [`refresh`](Reader::refresh), so that no record of the pass is newer.
     ///
     /// If `now` is before the time of the previous pass, this counts as a [clock
     /// anomaly](super::Counters::clock_anomalies). After a step back of up to 10 ms, the time of
@@ -139,29 +142,29 @@ impl<S: Storage> Aggregator<S> {
         <S::Repr as Repr>::Sample::clear_membership(samples);
     }
 
-    /// Processes the records that `consumer` had pending at its last
-    /// [`refresh`](Consumer::refresh). Returns how many records were delivered, and how many had
+    /// Processes the records that `reader`, such as a [`Consumer`](crate::Consumer), had pending at
+    /// its last [`refresh`](Reader::refresh). Returns how many records were delivered, and how many had
     /// been overwritten. If any were overwritten, this calls [`mark_lost`](Self::mark_lost).
     ///
     /// `source` is a number chosen by the caller, as in [`record`](Self::record). `observe` is
     /// called with each delivered record and whether it produced a sample or, if it is a TAG,
     /// whether it belongs to the DURATION directly before it.
-    pub fn drain(
+    pub fn drain<P: Position>(
         &mut self,
         source: u16,
-        consumer: &mut Consumer<'_>,
+        reader: &mut Reader<'_, P>,
         observe: impl FnMut(Record, bool),
     ) -> Drained {
-        self.drain_up_to(source, consumer, usize::MAX, observe)
+        self.drain_up_to(source, reader, usize::MAX, observe)
     }
 
     /// Like [`drain`](Self::drain), but processes at most `max_records` records. This is for
     /// callers that must not be busy for long.
     ///
-    /// The records that remain [`pending`](Consumer::pending) are left to a later pass. As long as
+    /// The records that remain [`pending`](Reader::pending) are left to a later pass. As long as
     /// there are any, [`expire_orphans`](Self::expire_orphans) and
     /// [`evaluate_limits`](Self::evaluate_limits) must be called with older arguments. These belong
-    /// to the last [`refresh`](Consumer::refresh) of this ring whose records have all been drained:
+    /// to the last [`refresh`](Reader::refresh) of this ring whose records have all been drained:
     ///
     /// - for `expire_orphans`, the number of the pass that made this refresh, which is the number
     ///   that the following [`begin_pass`](Self::begin_pass) assigned
@@ -172,14 +175,14 @@ impl<S: Storage> Aggregator<S> {
     // Out of line because the stacks of microcontrollers are small, and the stack frame of this
     // function holds a chunk of copied records.
     #[inline(never)]
-    pub fn drain_up_to(
+    pub fn drain_up_to<P: Position>(
         &mut self,
         source: u16,
-        consumer: &mut Consumer<'_>,
+        reader: &mut Reader<'_, P>,
         max_records: usize,
         mut observe: impl FnMut(Record, bool),
     ) -> Drained {
-        let drained = consumer.drain_chunks(max_records, |last, seq, chunk| {
+        let drained = reader.drain_chunks(max_records, |last, seq, chunk| {
             let before = if self.takes_tags() { last.replace(seq, chunk) } else { Record::EMPTY };
             let neighbours = Neighbours { before, chunk };
             let mut rest = chunk;
@@ -275,7 +278,7 @@ impl<S: Storage> Aggregator<S> {
     /// event while there is one. The others count as [orphans](crate::Pairing::orphans).
     ///
     /// The caller guarantees that every ring has been drained at least up to the position that its
-    /// producer had reached before the first [`refresh`](Consumer::refresh) of pass `pass`. The
+    /// producer had reached before the first [`refresh`](Reader::refresh) of pass `pass`. The
     /// refreshes of a pass precede the [`begin_pass`](Self::begin_pass) that assigns its number.
     ///
     /// A START is written before its END. If the END was drained in an earlier pass, its START had

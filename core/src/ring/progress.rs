@@ -6,16 +6,16 @@
 //! number of records is *bounded*. It may leave a ring *unfinished*: it has drained a part of what
 //! the refresh found, but not all.
 
-use super::{Consumer, Drained};
+use super::{Drained, Reader};
 
-/// What a pass drains in one of its visits: a [`Consumer`], or whatever else has pending records,
-/// such as several consumers of rings that one thread fills one after the other.
+/// What a pass drains in one of its visits: a [`Reader`], or whatever else has pending records, such
+/// as several readers of rings that one thread fills one after the other.
 pub trait Pending {
     /// Returns the number of records that the last refresh has found and that are not read yet.
     fn pending(&self) -> usize;
 }
 
-impl Pending for Consumer<'_> {
+impl<P> Pending for Reader<'_, P> {
     fn pending(&self) -> usize {
         self.pending()
     }
@@ -162,7 +162,7 @@ impl RingPass {
 
     /// Visits a ring that is to be drained. Calls `drain` with the consumer and the largest number
     /// of records to read, unless the ring has no records or the pass may deliver no more. `drain`
-    /// returns what [`Consumer::drain_up_to`] or
+    /// returns what [`Reader::drain_up_to`] or
     /// [`Aggregator::drain_up_to`](crate::Aggregator::drain_up_to) returned.
     ///
     /// `index` is the index of the ring.

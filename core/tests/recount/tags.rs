@@ -3,8 +3,8 @@
 
 use proptest::{collection::vec, prelude::*};
 use tailwatch_core::{
-    Aggregator, Compact, Consumer, EventId, EventInfo, Exemplar, Kind, MAX_PAYLOAD, Outcome,
-    Record, Repr, Ring, Scope, Shape, Slot, TickRate, Wide, WindowSpec,
+    Aggregator, Compact, EventId, EventInfo, Exemplar, Kind, MAX_PAYLOAD, Outcome, Position,
+    Reader, Record, Repr, Ring, Scope, Shape, Slot, TickRate, Wide, WindowSpec,
 };
 
 use crate::memory::Memory;
@@ -26,8 +26,9 @@ enum Step {
     TagOfOther { ring: usize },
     /// Writes a whole span.
     Span { ring: usize },
-    /// Begins a pass so many ticks later and drains at most this many records of a ring.
-    Pass { ring: usize, later: u64, max_records: usize },
+    /// Begins a pass so many ticks later, in which the consumer or another reader drains at most
+    /// this many records of a ring.
+    Pass { by_consumer: bool, ring: usize, later: u64, max_records: usize },
     /// Begins a pass in which each ring is drained to its end, and computes a summary.
     DrainAll,
 }
@@ -44,8 +45,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(ring, ahead, tag)| Step::Tag { ring, ahead, tag }),
         1 => (0..RINGS).prop_map(|ring| Step::TagOfOther { ring }),
         1 => (0..RINGS).prop_map(|ring| Step::Span { ring }),
-        4 => (0..RINGS, prop_oneof![Just(0), Just(1), Just(300_000_000)], max_records)
-            .prop_map(|(ring, later, max_records)| Step::Pass { ring, later, max_records }),
+        8 => (any::<bool>(), 0..RINGS, prop_oneof![Just(0), Just(1), Just(300_000_000)], max_records)
+            .prop_map(|(by_consumer, ring, later, max_records)| {
+                Step::Pass { by_consumer, ring, later, max_records }
+            }),
         1 => Just(Step::DrainAll),
     ]
 }
@@ -75,21 +78,67 @@ impl Written {
     }
 }
 
+/// The readers of all rings that one aggregator reads by, and what each has read.
+struct Side<'r, R: Repr, P> {
+    aggregator: Aggregator<Memory<u32, R>>,
+    readers: [Reader<'r, P>; RINGS],
+    written: [Written; RINGS],
+}
+
+impl<'r, R: Repr, P: Position> Side<'r, R, P> {
+    fn new(readers: [Reader<'r, P>; RINGS]) -> Self {
+        let infos =
+            [(1, "one"), (2, "two"), (3, "span")].map(|(n, name)| EventInfo::new(id(n), name));
+        let shape = Shape { slowest: SLOWEST, in_flight: 8, ..Shape::server(&infos, &WINDOWS) };
+        let storage = Memory::<u32, R>::new(&shape);
+        let mut aggregator =
+            Aggregator::new(&WINDOWS, &infos, TickRate::NANOSECONDS, 0, storage).unwrap();
+        aggregator.begin_pass(FIRST);
+        Self { aggregator, readers, written: Default::default() }
+    }
+
+    fn pass(&mut self, now: u64, ring: usize, max_records: usize) {
+        self.aggregator.begin_pass(now);
+        self.drain(ring, max_records);
+    }
+
+    fn drain_all(&mut self, now: u64) -> Result<(), TestCaseError> {
+        self.aggregator.begin_pass(now);
+        (0..RINGS).for_each(|ring| self.drain(ring, usize::MAX));
+        check(&mut self.aggregator, &self.written)
+    }
+
+    /// Drains records of a ring, and notes which of them were delivered.
+    fn drain(&mut self, ring: usize, max_records: usize) {
+        let (reader, written) = (&mut self.readers[ring], &mut self.written[ring]);
+        reader.refresh();
+        let mut delivered = vec![];
+        let observe = |record, is_noted| delivered.push((record, is_noted));
+        let drained = self.aggregator.drain_up_to(ring as u16, reader, max_records, observe);
+        // Only the oldest records are overwritten.
+        let first = written.read + drained.overwritten as usize;
+        for (index, (record, is_noted)) in (first..).zip(&delivered) {
+            assert_eq!(*record, written.records[index]);
+            written.delivered.push((index, *is_noted));
+        }
+        written.read = first + delivered.len();
+    }
+}
+
 fn run<R: Repr>(steps: &[Step]) -> Result<(), TestCaseError> {
-    let infos = [(1, "one"), (2, "two"), (3, "span")].map(|(n, name)| EventInfo::new(id(n), name));
-    let shape = Shape { slowest: SLOWEST, in_flight: 8, ..Shape::server(&infos, &WINDOWS) };
-    let storage = Memory::<u32, R>::new(&shape);
-    let mut aggregator =
-        Aggregator::new(&WINDOWS, &infos, TickRate::NANOSECONDS, 0, storage).unwrap();
-    let mut rings = [(); RINGS].map(|()| Box::new(Ring::<[Slot; RING]>::new()));
-    let mut ends = rings.each_mut().map(|ring| ring.split());
-    let mut written = [(); RINGS].map(|()| Written::default());
-    let (mut now, mut length) = (FIRST, 0);
-    aggregator.begin_pass(now);
+    let rings = [(); RINGS].map(|()| Box::new(Ring::<[Slot; RING]>::new()));
+    let rings = rings.each_ref().map(|ring| -> &Ring { &**ring });
+    let producers = rings.map(Ring::attach_producer);
+    let mut inside = Side::<R, _>::new(rings.map(Ring::attach_consumer));
+    let mut outside = Side::<R, _>::new(rings.map(Ring::reader_from_oldest));
+    let (mut now, mut length, mut last) = (FIRST, 0, [None::<Record>; RINGS]);
     for step in steps.iter().chain([&Step::DrainAll]) {
+        let newest = last;
         let mut push = |ring: usize, record: Record| {
-            ends[ring].0.push(record);
-            written[ring].records.push(record);
+            producers[ring].push(record);
+            last[ring] = Some(record);
+            inside.written[ring].records.push(record);
+            outside.written[ring].records.push(record);
         };
         match *step {
             Step::Duration { ring, event, ahead } => {
@@ -98,19 +147,15 @@ fn run<R: Repr>(steps: &[Step]) -> Result<(), TestCaseError> {
                 push(ring, Record::duration(now + ahead, id(event), 0, length));
             }
             Step::Tag { ring, ahead, tag } => {
-                let last = written[ring].records.last();
-                if let Some((event, tick)) = last.map(|last| (last.event().unwrap(), last.ticks()))
-                {
-                    let tag = Record::tag(tick + ahead, event, 0, tag);
-                    ends[ring].0.push(tag);
-                    written[ring].records.push(tag);
+                if let Some(newest) = newest[ring] {
+                    let event = newest.event().unwrap();
+                    push(ring, Record::tag(newest.ticks() + ahead, event, 0, tag));
                 }
             }
             Step::TagOfOther { ring } => {
-                if let Some(last) = written[ring].records.last().copied() {
-                    let other = id(last.event().unwrap().get() % 2 + 1);
-                    ends[ring].0.push(Record::tag(last.ticks(), other, 0, 5));
-                    written[ring].records.push(Record::tag(last.ticks(), other, 0, 5));
+                if let Some(newest) = newest[ring] {
+                    let other = id(newest.event().unwrap().get() % 2 + 1);
+                    push(ring, Record::tag(newest.ticks(), other, 0, 5));
                 }
             }
             Step::Span { ring } => {
@@ -118,43 +163,21 @@ fn run<R: Repr>(steps: &[Step]) -> Result<(), TestCaseError> {
                 push(ring, Record::start(now - 500, id(3), 0, 3));
                 push(ring, Record::end(now, id(3), 0, Outcome::Ok, 500));
             }
-            Step::Pass { ring, later, max_records } => {
+            Step::Pass { by_consumer, ring, later, max_records } => {
                 now += later;
-                aggregator.begin_pass(now);
-                drain(&mut aggregator, ring, &mut ends[ring].1, &mut written[ring], max_records);
+                if by_consumer {
+                    inside.pass(now, ring, max_records);
+                } else {
+                    outside.pass(now, ring, max_records);
+                }
             }
             Step::DrainAll => {
-                aggregator.begin_pass(now);
-                for (ring, (_, consumer)) in ends.iter_mut().enumerate() {
-                    drain(&mut aggregator, ring, consumer, &mut written[ring], usize::MAX);
-                }
-                check(&mut aggregator, &written)?;
+                inside.drain_all(now)?;
+                outside.drain_all(now)?;
             }
         }
     }
     Ok(())
-}
-
-/// Drains records of a ring, and notes which of them were delivered.
-fn drain<R: Repr>(
-    aggregator: &mut Aggregator<Memory<u32, R>>,
-    ring: usize,
-    consumer: &mut Consumer<'_>,
-    written: &mut Written,
-    max_records: usize,
-) {
-    consumer.refresh();
-    let mut delivered = vec![];
-    let drained = aggregator.drain_up_to(ring as u16, consumer, max_records, |record, is_noted| {
-        delivered.push((record, is_noted));
-    });
-    // Only the oldest records are overwritten.
-    let first = written.read + drained.overwritten as usize;
-    for (index, (record, is_noted)) in (first..).zip(&delivered) {
-        assert_eq!(*record, written.records[index]);
-        written.delivered.push((index, *is_noted));
-    }
-    written.read = first + delivered.len();
 }
 
 /// Compares the slowest samples and the counts with what was delivered.

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     event::EventId,
     record::Record,
-    ring::{Ring, producer::Producer, slot::Slot},
+    ring::{Ring, consumer::Consumer, producer::Producer, slot::Slot},
 };
 
 /// The capacities of the rings, and their sum.
