@@ -13,8 +13,8 @@
 //! # The protocol
 //!
 //! Neither side locks, waits or uses compare-and-swap. Both need only loads and stores of machine
-//! words, which even a Cortex-M0 has. The producer never reads what a reader writes, so a slow, dead
-//! or absent reader costs the hot path nothing.
+//! words, which even a Cortex-M0 has. The producer never reads what a reader writes, so a slow,
+//! dead or absent reader costs the hot path nothing.
 //!
 //! Records have *sequence numbers*, in the order in which they are pushed. The record with number
 //! `q`, or record `q` for short, is written to slot `q % capacity`, where it overwrites record
@@ -44,8 +44,8 @@
 //! meantime. Record `q + capacity` overwrites it, and the producer writes that record only once
 //! `reserved` is above its number. So record `q` is intact if `r <= q + capacity`.
 //!
-//! A reader that begins with the oldest record looks at `head` and then at `reserved`, as above, and
-//! begins with record `r - capacity`.
+//! A reader that begins with the oldest record looks at `head` and then at `reserved`, as above,
+//! and begins with record `r - capacity`.
 //!
 //! All loads of a reader are Relaxed, and fences order them, because only Relaxed loads are sure to
 //! work in memory that is mapped read-only.

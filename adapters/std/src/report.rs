@@ -283,7 +283,9 @@ impl Report {
 
     /// Returns the report as JSON of the schema `tailwatch.report/2`, in one line: durations are
     /// whole nanoseconds, a window or total without a sample is `null`, and
-    /// `max_relative_error_ppm` is 0 for exact quantiles.
+    /// `max_relative_error_ppm` is 0 for exact quantiles. One that was [read](Self::from_json) from
+    /// the schema `tailwatch.report/1` keeps the name of its schema; what that lacks is written as
+    /// [`from_json`](Self::from_json) describes.
     ///
     /// # Panics
     /// Never. Serialization to JSON fails only for map keys that are not text, and the report has

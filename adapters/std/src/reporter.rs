@@ -141,7 +141,7 @@ impl Reporter {
         })
     }
 
-    /// Starts a reporter that writes the report to `to` as JSON of the schema `tailwatch.report/1`,
+    /// Starts a reporter that writes the report to `to` as JSON of the schema `tailwatch.report/2`,
     /// one line in each interval `every`.
     ///
     /// # Errors

@@ -143,8 +143,8 @@ impl<S: Storage> Aggregator<S> {
     }
 
     /// Processes the records that `reader`, such as a [`Consumer`](crate::Consumer), had pending at
-    /// its last [`refresh`](Reader::refresh). Returns how many records were delivered, and how many had
-    /// been overwritten. If any were overwritten, this calls [`mark_lost`](Self::mark_lost).
+    /// its last [`refresh`](Reader::refresh). Returns how many records were delivered, and how many
+    /// had been overwritten. If any were overwritten, this calls [`mark_lost`](Self::mark_lost).
     ///
     /// `source` is a number chosen by the caller, as in [`record`](Self::record). `observe` is
     /// called with each delivered record and whether it produced a sample or, if it is a TAG,

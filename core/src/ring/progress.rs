@@ -8,8 +8,8 @@
 
 use super::{Drained, Reader};
 
-/// What a pass drains in one of its visits: a [`Reader`], or whatever else has pending records, such
-/// as several readers of rings that one thread fills one after the other.
+/// What a pass drains in one of its visits: a [`Reader`], or whatever else has pending records,
+/// such as several readers of rings that one thread fills one after the other.
 pub trait Pending {
     /// Returns the number of records that the last refresh has found and that are not read yet.
     fn pending(&self) -> usize;

@@ -2,8 +2,8 @@
 //!
 //! The docs of [`ring`](super) describe the protocol. In this file, `fence_at(name, ordering)` is a
 //! fence (models can leave it out); `name` is a row in the table of those docs. The memory of a
-//! ring can be *damaged*, for example if the file that it is mapped from was corrupted. Its counters
-//! then have arbitrary values.
+//! ring can be *damaged*, for example if the file that it is mapped from was corrupted. Its
+//! counters then have arbitrary values.
 
 use core::ops::Range;
 

@@ -38,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
     // Few ticks, so that records of an event share them.
     let ahead = prop_oneof![8 => 0..2_u64, 1 => Just(30_000_000)];
     let max_records = prop_oneof![3 => 1..4_usize, 1 => Just(usize::MAX)];
+    let later = prop_oneof![Just(0), Just(1), Just(300_000_000)];
     prop_oneof![
         8 => (0..RINGS, 1..=2_u16, ahead)
             .prop_map(|(ring, event, ahead)| Step::Duration { ring, event, ahead }),
@@ -45,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(ring, ahead, tag)| Step::Tag { ring, ahead, tag }),
         1 => (0..RINGS).prop_map(|ring| Step::TagOfOther { ring }),
         1 => (0..RINGS).prop_map(|ring| Step::Span { ring }),
-        8 => (any::<bool>(), 0..RINGS, prop_oneof![Just(0), Just(1), Just(300_000_000)], max_records)
+        8 => (any::<bool>(), 0..RINGS, later, max_records)
             .prop_map(|(by_consumer, ring, later, max_records)| {
                 Step::Pass { by_consumer, ring, later, max_records }
             }),

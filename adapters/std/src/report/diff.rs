@@ -104,7 +104,8 @@ impl Report {
     ///
     /// Counts and means are subtracted exactly. Quantiles are computed from the difference of the
     /// histograms, or exactly from the samples if `self` still has all samples since the start. If
-    /// one of the reports was read, the mean is not known, because JSON has no sums.
+    /// one of the reports was read, the mean of an event with earlier samples is not known, because
+    /// JSON has no sums.
     ///
     /// Use it for intervals that are not windows, such as from one deployment, request or test to
     /// the next.

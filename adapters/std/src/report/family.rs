@@ -24,6 +24,11 @@ impl Report {
     ///
     /// In a report that was [read](Self::from_json), windows have no histograms. Unless at most one
     /// event has samples over them, the result then has no windows.
+    ///
+    /// Also returns `None` if the statistics of some events [cover](EventReport::covered) other
+    /// outcomes than those of others, which a [merged](Self::merge) report may have, if a sum
+    /// exceeds 2^64 − 1, and if several events of a report that was read from the schema
+    /// `tailwatch.report/1`, which has no histograms, have samples.
     pub fn family(&self, name: &str) -> Option<EventReport> {
         let named = || self.events.iter().filter(|event| event.base_name == name);
         let first = named().find(|event| !event.labels.is_empty()).or_else(|| named().next())?;
@@ -31,6 +36,9 @@ impl Report {
             event.unit == first.unit && event.labels.keys().eq(first.labels.keys())
         };
         let members: Vec<_> = named().filter(is_member).collect();
+        if members.iter().any(|event| event.covered != first.covered) {
+            return None;
+        }
         let window = |(number, window): (usize, &WindowReport)| {
             let of_members = || members.iter().filter_map(|event| event.windows.get(number));
             let statistics = sum(of_members().flat_map(|window| &window.statistics))?;

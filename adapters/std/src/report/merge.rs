@@ -28,9 +28,10 @@ impl Report {
     ///
     /// Reports are of the same collector if they have the same
     /// [start](Self::started_unix_ns). Of these, only the latest counts, because it contains the
-    /// others. Reports with different starts, as before and after a restart, are added up. It does
-    /// not matter in which order reports are merged, nor in which groups, as long as all reports of
-    /// one collector are in one group.
+    /// others. Reports with different starts, as before and after a restart, are added up. For
+    /// counts, buckets, extremes and states, it does not matter in which order reports are merged,
+    /// nor in which groups, as long as all reports of one collector are in one group. For the order
+    /// of events, their ids and means that are rounded, it may.
     ///
     /// Events are the same if they have the same name and labels. In the result:
     ///
@@ -56,7 +57,8 @@ impl Report {
     ///   and `uptime_ns` the time between them. [`collectors`](Self::collectors) lists what was
     ///   merged.
     /// - An event keeps its [id](EventReport::id) if it is the same in all reports and that of no
-    ///   other event. The [clock](Self::clock) is known if all reports have the same.
+    ///   other event. The [clock](Self::clock) is known if all reports have the same; its drift is
+    ///   the greatest of all.
     ///
     /// If all reports are of one collector, the result is the latest report, unchanged.
     ///
@@ -222,13 +224,16 @@ fn covered_ns(collectors: &[MergedCollector]) -> u64 {
     covered
 }
 
-/// Returns the clock, if all reports have the same.
+/// Returns the clock, if all reports have the same, with the greatest drift of all.
 fn same_clock(reports: &[&Report]) -> Option<ClockReport> {
-    let (first, rest) = reports.split_first()?;
-    first
-        .clock
-        .clone()
-        .filter(|clock| rest.iter().all(|report| report.clock.as_ref() == Some(clock)))
+    let mut clocks = reports.iter().map(|report| report.clock.as_ref());
+    let first = clocks.next()??.clone();
+    clocks.try_fold(first, |sum, clock| {
+        let clock = clock?;
+        let is_same = (clock.source, clock.ordered, clock.hz) == (sum.source, sum.ordered, sum.hz);
+        let drifts_more = clock.drift_ppm.abs() > sum.drift_ppm.abs();
+        is_same.then(|| if drifts_more { clock.clone() } else { sum })
+    })
 }
 
 /// Adds up the events of the same name, in the order in which the reports have them.

@@ -206,7 +206,8 @@ impl SlaReport {
             (SlaState::Violated, _) if *count == 0 => {
                 return write!(
                     f,
-                    "violates the limit of {limit}: no {sample}s since then that show an end"
+                    "exceeded the limit of {limit}, and there are no {sample}s in it now that \
+                     could end the violation"
                 );
             }
             (SlaState::Unknown, _) => {
@@ -223,7 +224,7 @@ impl SlaReport {
             (SlaState::Violated, None) => {
                 write!(f, "violates the limit of {limit}")?;
                 if self.failed_spans_decide() {
-                    f.write_str(" because of failed spans")?;
+                    f.write_str(" because of spans that took longer and failed")?;
                 }
             }
         }
@@ -416,7 +417,7 @@ mod tests {
                 SlaState::Violated,
                 None,
                 [0, 0],
-                "violates the limit of 20.0 ms: no samples since th",
+                "exceeded the limit of 20.0 ms, and there are no sa",
             ),
         ] {
             let line = display(state, observed, counts);
@@ -434,8 +435,8 @@ mod tests {
         let failed = SlaReport { observed: None, over: 10, failed: 10, count: 100, ..report(1) };
         assert_eq!(
             failed.to_string(),
-            "order_placement p95 over 60 s violates the limit of 20.0 ms because of failed spans, \
-             10 of 100 samples over, 10 of them failed"
+            "order_placement p95 over 60 s violates the limit of 20.0 ms because of spans that \
+             took longer and failed, 10 of 100 samples over, 10 of them failed"
         );
         let errors = |state, observed, [over, count]: [u64; 2]| {
             let (kind, quantile, limit) = (LimitKind::Errors, None, 50_000);

@@ -16,7 +16,9 @@ impl<'r> ThreadLabels<'r> {
     pub(super) fn of(report: &'r Report) -> Self {
         let (mut first, mut shared) = (HashMap::new(), HashSet::new());
         let statistics = report.events.iter().flat_map(|event| {
-            event.windows.iter().filter_map(|window| window.statistics.as_ref()).chain(&event.total)
+            let windows = event.windows.iter();
+            let windows = windows.flat_map(|of| of.statistics.iter().chain(of.failed.as_deref()));
+            windows.chain(&event.total).chain(event.failed.as_deref())
         });
         for slow in statistics.flat_map(|statistics| &statistics.slowest) {
             if *first.entry(&*slow.thread).or_insert(slow.tid) != slow.tid {

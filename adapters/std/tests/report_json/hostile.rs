@@ -79,6 +79,15 @@ fn a_wrong_value_of_the_report_is_refused() {
                 .into(),
         ),
         (Box::new(remove("", "started_unix_ns")), "`started_unix_ns` is missing".into()),
+        (Box::new(set("/started_unix_ns", 0.into())), "`started_unix_ns` is 0, but".into()),
+        (Box::new(set("/clock", Value::Null)), "`clock` is missing".into()),
+        (
+            Box::new(|json| {
+                let limit = json["sla"][0].clone();
+                json["sla"].as_array_mut().unwrap().push(limit);
+            }),
+            "a limit before it is the same one".into(),
+        ),
         (Box::new(remove("", "health")), "missing field `health`".into()),
         (Box::new(set("/unix_ns", (-1).into())), "invalid value: integer `-1`".into()),
         (Box::new(set("/unix_ns", 1.5.into())), "invalid type: floating point".into()),
@@ -226,7 +235,7 @@ fn a_wrong_histogram_is_refused() {
         ),
         (
             Box::new(set("/events/2/total/histogram/buckets", json!([[1439, 1], [1439, 1]]))),
-            histogram("the bucket 1439 does not come after"),
+            histogram("the bucket 1439 must be greater than the one before it"),
         ),
         (
             Box::new(set("/events/2/total/histogram/buckets/1/0", 1_500.into())),

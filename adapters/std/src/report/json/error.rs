@@ -5,7 +5,7 @@ use std::error;
 
 use tailwatch_core::Unit;
 
-use super::{SCHEMA_1, SCHEMA_2};
+use super::{SCHEMA_1, SCHEMA_2, read::shown};
 use crate::{events::error::EventError, settings::visible::Visible};
 
 /// The error returned when a text is not the JSON of a report.
@@ -97,6 +97,8 @@ pub enum ReportProblem {
     },
     /// Two events have the same name.
     SameName,
+    /// The event has the same limit twice.
+    SameLimit,
     /// An event cannot have this name or these labels.
     Name(Box<EventError>),
     /// The name does not consist of the base name and the labels.
@@ -190,7 +192,7 @@ impl ReportJsonError {
         let (line, column) = (error.line(), error.column());
         let message = error.to_string();
         let place = format!(" at line {line} column {column}");
-        let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
+        let message = shown(message.strip_suffix(&place).unwrap_or(&message));
         Self::Json { line, column, message }
     }
 }
@@ -249,6 +251,7 @@ impl fmt::Display for ReportProblem {
             }
             Self::SameId { id } => write!(f, "an event before it has the same `id`, {id}"),
             Self::SameName => f.write_str("an event before it has the same `name`"),
+            Self::SameLimit => f.write_str("a limit before it is the same one"),
             Self::Name(error) => error.fmt(f),
             Self::OtherName { expected } => write!(
                 f,
@@ -290,7 +293,7 @@ impl fmt::Display for HistogramProblem {
                 write!(f, "the bucket {bucket} is not in the range of lowest and octaves")
             }
             Self::Order { bucket } => {
-                write!(f, "the bucket {bucket} does not come after the one before it")
+                write!(f, "the bucket {bucket} must be greater than the one before it")
             }
             Self::EmptyBucket { bucket } => {
                 write!(f, "the bucket {bucket} is empty; only others may be listed")

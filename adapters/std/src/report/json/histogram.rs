@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tailwatch_core::{Buckets, TimeUnit, Unit, UnitConverter};
 
-use super::error::HistogramProblem;
+use super::{error::HistogramProblem, read::shown};
 use crate::report::{
     histogram::{Histogram, UNDERFLOW, ZERO, index_of, number},
     statistics::Statistics,
@@ -68,7 +68,7 @@ impl HistogramJson {
             .map(|time| UnitConverter { unit, time })
             .into_iter()
             .find(|converter| name(*converter) == self.unit)
-            .ok_or_else(|| HistogramProblem::Unit { unit: self.unit.clone(), of_event: unit })?;
+            .ok_or_else(|| HistogramProblem::Unit { unit: shown(&self.unit), of_event: unit })?;
         let Self { scale, lowest, octaves, .. } = *self;
         let buckets = Buckets::new(scale, lowest, octaves).ok_or(HistogramProblem::Range {
             scale,

@@ -74,11 +74,13 @@ impl Report {
     /// [`Accuracy::Exact`](crate::Accuracy::Exact). JSON lacks the samples: [`Statistics::quantile`
     /// ](crate::Statistics::quantile) then has the quantiles of the summary, and bounds others by
     /// these and, since the start, by the histogram. A report of the schema `tailwatch.report/1`
-    /// lacks the histogram, the time of the start, what the limits were set to and their origins,
-    /// and [some of the health](Health).
+    /// lacks the histogram, the time of the start (which is then 0), failed spans, intervals, the
+    /// minimum numbers of samples and the delays of limits (which are then the defaults) with their
+    /// origins, and [some of the health](Health).
     ///
-    /// The text may come from anybody: numbers that contradict each other are refused. Nothing that
-    /// is read stays in memory longer than the report.
+    /// The text may come from anybody: numbers out of range are refused, and so are those that
+    /// contradict others in a way that a reader of the report would be misled by. Nothing that is
+    /// read stays in memory longer than the report.
     ///
     /// ```
     /// use tailwatch::{Collector, Report, Trading, record_value};
@@ -118,7 +120,13 @@ impl ReportJson {
     fn check(self, schema: Schema, name: &'static str) -> Result<Report, ReportJsonError> {
         let whole = |problem| ReportJsonError::Report { problem };
         let started = schema.require("started_unix_ns", self.started_unix_ns, 0).map_err(whole)?;
+        if schema == Schema::Two && started == 0 {
+            return Err(whole(number("started_unix_ns", started, "above 0")));
+        }
         let collectors = check_collectors(self.collectors).map_err(whole)?;
+        if collectors.is_empty() && self.clock.is_none() {
+            return Err(whole(ReportProblem::MissingKey { key: "clock" }));
+        }
         check_health(&self.health).map_err(whole)?;
         let mut events: Vec<EventReport> = Vec::with_capacity(self.events.len());
         let (mut ids, mut names) = (HashSet::new(), HashSet::new());
@@ -139,11 +147,18 @@ impl ReportJson {
         }
         let by_name: HashMap<&str, &EventReport> =
             events.iter().map(|event| (&*event.name, event)).collect();
+        // The text of a limit shows all that was set.
+        let mut limits = HashSet::new();
         let sla = self.sla.into_iter().map(|json| {
             let event = shown(json.event());
             let of_event = by_name.get(json.event()).copied();
             let read = of_event.ok_or(ReportProblem::UnknownEvent);
             let read = read.and_then(|of_event| json.check(schema, of_event));
+            let read = read.and_then(|limit| {
+                let as_set = format!("{} {:?} {}", limit.event, limit.as_set(), limit.unit);
+                let is_new = schema == Schema::One || limits.insert(as_set);
+                if is_new { Ok(limit) } else { Err(ReportProblem::SameLimit) }
+            });
             read.map_err(|problem| ReportJsonError::Limit { event, problem })
         });
         Ok(Report {

@@ -20,6 +20,10 @@ use crate::{
     report::{EventReport, InFlight, WindowReport, text::window_name},
 };
 
+/// The statistics of windows. They are boxed, because a hostile text can have very many windows
+/// that are `null`.
+type WindowsJson = Pairs<Option<Box<ReadStatisticsJson>>>;
+
 /// The part on an event, as far as it is read.
 #[derive(Deserialize)]
 pub(super) struct EventJson {
@@ -29,11 +33,11 @@ pub(super) struct EventJson {
     #[serde(default)]
     labels: Pairs<String>,
     unit: String,
-    windows: Pairs<Option<ReadStatisticsJson>>,
+    windows: WindowsJson,
     total: Option<ReadStatisticsJson>,
     of: Option<String>,
     failed: Option<ReadStatisticsJson>,
-    failed_windows: Option<Pairs<Option<ReadStatisticsJson>>>,
+    failed_windows: Option<WindowsJson>,
     outcomes: OutcomesJson,
     in_flight: InFlight,
 }
@@ -64,7 +68,8 @@ impl EventJson {
             return Err(ReportProblem::OtherName { expected });
         }
         let unit = unit(&self.unit)?;
-        let covered = self.of.as_deref().map(covered).transpose()?;
+        let covers = self.of.filter(|_| schema == Schema::Two);
+        let covered = covers.as_deref().map(covered).transpose()?;
         let covered = schema.require("of", covered, CoveredOutcomes::Any)?;
         let covers: Covers = match (schema, covered) {
             (Schema::Two, CoveredOutcomes::Any) => |_| true,
@@ -102,11 +107,11 @@ impl EventJson {
 }
 
 fn windows(
-    windows: Pairs<Option<ReadStatisticsJson>>,
+    windows: WindowsJson,
     unit: Unit,
     covers: Covers,
 ) -> Result<Vec<WindowReport>, ReportProblem> {
-    let mut read: Vec<WindowReport> = Vec::with_capacity(windows.0.len());
+    let mut read: Vec<WindowReport> = Vec::new();
     for (name, statistics) in windows.0 {
         let length = length("windows", &name)?;
         if read.last().is_some_and(|last| length <= last.length) {
@@ -122,7 +127,7 @@ fn windows(
 /// Adds the statistics of failed spans to the windows, which must be the same.
 fn add_failed(
     all: &mut [WindowReport],
-    failed: Pairs<Option<ReadStatisticsJson>>,
+    failed: WindowsJson,
     unit: Unit,
 ) -> Result<(), ReportProblem> {
     let failed = windows(failed, unit, has_failed)?;

@@ -90,7 +90,9 @@ impl LimitJson {
                 return Err(ReportProblem::Contradiction { what, first, second });
             }
         }
-        let min_samples = self.min_samples.as_ref().map(MinSamplesJson::check).transpose()?;
+        let is_two = schema == Schema::Two;
+        let min_samples = self.min_samples.as_ref().filter(|_| is_two);
+        let min_samples = min_samples.map(MinSamplesJson::check).transpose()?;
         let raise_after = self.raise_after_ns.map(Duration::from_nanos);
         Ok(SlaReport {
             event: of_event.name.clone(),
@@ -110,8 +112,8 @@ impl LimitJson {
             cleared: self.cleared,
             min_samples: schema.require("min_samples", min_samples, MinSamples::Count(1))?,
             raise_after: schema.require("raise_after_ns", raise_after, Duration::ZERO)?,
-            clear_after: self.clear_after_ns.map(Duration::from_nanos),
-            origin: self.origin,
+            clear_after: self.clear_after_ns.filter(|_| is_two).map(Duration::from_nanos),
+            origin: self.origin.filter(|_| is_two),
         })
     }
 

@@ -110,9 +110,14 @@ impl Numbers {
     }
 }
 
+/// What earlier versions wrote for a mean or deviation that is not known, 2^48.
+const NOT_KNOWN: f64 = 281_474_976_710_656.0;
+
 /// Reads a mean or deviation that may not be known.
 fn known(key: &'static str, value: Option<f64>) -> Result<Option<FixedPoint>, ReportProblem> {
-    let Some(value) = value else { return Ok(None) };
+    let Some(value) = value.filter(|value| value.to_bits() != NOT_KNOWN.to_bits()) else {
+        return Ok(None);
+    };
     let read = fixed_point(value).ok_or_else(|| number(key, value, "at least 0 and below 2^48"))?;
     Ok(Some(read))
 }

@@ -82,9 +82,9 @@ impl fmt::Display for MergeError {
             ),
             Self::Overlap { started_unix_ns } => write!(
                 f,
-                "the collector that was started {started_unix_ns} ns since 1970 is part of two \
-                 merged reports, neither of which contains the other; merge the reports of which \
-                 they consist"
+                "the collector that was started {started_unix_ns} ns since 1970 is part of two of \
+                 the reports, neither of which contains the other; merge the reports of which they \
+                 consist"
             ),
             Self::OtherUnit { event, units: [one, other] } => {
                 write!(f, "the event {} has the units {one} and {other}", Visible::text(event))

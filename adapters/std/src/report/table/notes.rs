@@ -77,8 +77,8 @@ pub(super) fn failed(selection: &Selection<'_>) -> Vec<String> {
         let [min, max] = [summary.min, summary.max].map(|nanos| value(event.unit, nanos));
         let range = if min == max { max } else { format!("{min} to {max}") };
         let covered = match event.covered {
-            CoveredOutcomes::Ok => "",
-            CoveredOutcomes::Any => ", counted in the row as well",
+            CoveredOutcomes::Ok => ", not in the rows above",
+            CoveredOutcomes::Any => ", also in the rows above",
         };
         let [ok, error, cancelled] = [ok, error, cancelled].map(grouped);
         let name = &event.name;
