@@ -365,3 +365,15 @@ proptest! {
         prop_assert!(Report::from_json(&text).is_err());
     }
 }
+
+#[test]
+fn an_unknown_mean_of_earlier_versions_is_read() {
+    let _turn = in_turn();
+    let mut json = value();
+    for key in ["mean", "stddev"] {
+        json["events"][2]["total"][key] = 281_474_976_710_656.0_f64.into();
+    }
+    let read = Report::from_json(&json.to_string()).unwrap();
+    let summary = &read.events[2].total.as_ref().unwrap().summary;
+    assert_eq!((summary.mean, summary.stddev), (None, None));
+}
