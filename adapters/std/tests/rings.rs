@@ -325,9 +325,10 @@ fn collectors_that_come_and_go_leave_little_memory_to_their_idle_threads() {
     let before = resident();
     (0..COLLECTORS).for_each(|_| run(&mut threads));
     // 60 rings alone take 15 MiB, if they are kept. A page of counters, the gate, the lanes and the
-    // stack of the thread are left.
+    // stack of the thread are left, 110 KB per collector. The allocator sometimes keeps as much
+    // again of what it got back.
     let left = resident().saturating_sub(before);
-    assert!(left < COLLECTORS * 160_000, "{left} bytes are left");
+    assert!(left < COLLECTORS * 300_000, "{left} bytes are left");
     for (thread, end) in threads {
         drop(end);
         thread.join().unwrap();
