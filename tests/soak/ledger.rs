@@ -72,8 +72,10 @@ pub(crate) fn check_laws(collector: &Collector, pushed: u64, seen: &Seen) {
     let ends: u64 =
         outcomes.map(|outcomes| outcomes.ok + outcomes.error + outcomes.cancelled).sum();
     check(ends == seen.ends, "each END has an outcome", (ends, seen));
+    // The statistics of an event cover no failed spans, which have statistics of their own.
     let totals = report.events.iter().filter_map(|event| event.total.as_ref());
-    let samples: u64 = totals.map(|total| total.summary.count).sum();
+    let failed = report.events.iter().filter_map(|event| event.failed.as_deref());
+    let samples: u64 = totals.chain(failed).map(|total| total.summary.count).sum();
     check(samples == seen.samples, "each sample is counted once", (samples, seen));
 }
 

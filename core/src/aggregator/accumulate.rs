@@ -326,8 +326,8 @@ impl<S: Storage> Row<'_, S> {
         }
     }
 
-    /// Commits the staged samples, of which there must be some, to the total and, if `in_windows`,
-    /// to their slices. Returns the weight that did not fit into counters.
+    /// Commits the staged samples to the total and, if `in_windows`, for which there must be some, to
+    /// their slices. Returns the weight that did not fit into counters.
     fn commit(&mut self, in_windows: bool) -> u64 {
         if !S::Repr::IS_COMPACT {
             let staged = &self.state.staged;
@@ -460,9 +460,8 @@ impl<S: Storage> Aggregator<S> {
         is_late |= !is_future && self.tally(row, weighted, tick, has_failed);
         if is_future {
             self.counters.clock_anomalies += 1;
-            if is_summarized {
-                self.commit_staged(row, false);
-            }
+            // Nothing is staged of a failed span. To ask for it would take more flash.
+            self.commit_staged(row, false);
         }
         self.counters.late += u64::from(is_late);
         // What only few samples need follows.
@@ -516,7 +515,7 @@ impl<S: Storage> Aggregator<S> {
         }
     }
 
-    /// Commits what is staged for the event in `row`, which must be something, to the total and, if
+    /// Commits what is staged for the event in `row`, which may be nothing, to the total and, if
     /// `in_windows`, to the slices that it belongs to.
     #[inline(never)]
     fn commit_staged(&mut self, row: usize, in_windows: bool) {
