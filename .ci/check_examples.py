@@ -54,7 +54,10 @@ SERIAL = b"".join(
         frame(1, 4, NAME, 140, 5, 0, 145, 1, 0, 0, 0, 0, 0, 0),
         frame(2, 4, NAME, 0, b"\x01", 10_000_000, 145, 145, 7, 900, 0, 0, 50, 95, 99, 200, b"\x00", 10_000_000, b"\x00"),
         frame(2, 4, NAME, 0)[:5] + b"\x55" + frame(2, 4, NAME, 0)[6:],
-        frame(4, 123_456, 4, NAME, 0, 950_000, 90, 1_000_000_000, 2, 8, 0, 145, b"\x01", 95, b"\x00", 1, 0),
+        frame(
+            4, 123_456, 4, NAME, 0, 950_000, 90, 1_000_000_000,
+            2, 8, 0, 145, b"\x01", 95, b"\x00", 1, 0,
+        ),
     ]
 )
 
@@ -150,7 +153,8 @@ CASES = [
             r"1 tags without a record; 55 passes, 1 of them while the clock stood still$",
             r"^order_fill +140 ok, 5 error, 0 cancelled; 1 open, 0 orphans$",
             r"^order_fill +10 ms +145 +50 ns +95 ns +99 ns +200 ns +900 ns  exact, incomplete$",
-            r"^order_fill +RAISED: 95\.0000 % at most 90 over 1000 ms: Violated, 95 observed, 8 of 145 over \(0 failed\); raised 1, cleared 0$",
+            r"^order_fill +RAISED: 95\.0000 % at most 90 over 1000 ms: Violated, 95 observed, "
+            r"8 of 145 over \(0 failed\); raised 1, cleared 0$",
             r"^4 frames; rejected: 0 too long, 2 damaged, 0 of another version, 0 unknown$",
         ],
         SERIAL,

@@ -56,7 +56,7 @@ def nearest_rank(ordered, ppm):
 
 
 def interval_ranks(count, ppm):
-    """Returns the ranks of the bounds of a 95 % confidence interval, `None` for one that does not exist."""
+    """Returns the ranks of the bounds of a 95 % confidence interval, `None` for a missing one."""
     share, up_to, low, high = ppm / 1e6, 0.0, None, None
     for k in range(count):
         chosen = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
@@ -85,7 +85,8 @@ def check_interval(total, ordered):
         ]:
             wrong = (low is not None and found[0] > low) or (high is not None and found[1] < high)
         if wrong:
-            problems.append(f"the interval of {field} is {found}, expected {[low, high]} by the trace")
+            expected = f"expected {[low, high]} by the trace"
+            problems.append(f"the interval of {field} is {found}, {expected}")
     return problems
 
 
@@ -181,7 +182,8 @@ def check_histogram(histogram, unit, estimated_total, samples):
     first = histogram["lowest"] * per_octave
     end = first + histogram["octaves"] * per_octave
     if numbers != sorted(set(numbers)) or not all(first <= number < end for number in numbers):
-        problems.append(f"the buckets are not in order or not in the range {first} to {end - 1}: {numbers}")
+        where = f"not in order or not in the range {first} to {end - 1}"
+        problems.append(f"the buckets are {where}: {numbers}")
     if not all(count > 0 for _, count in buckets):
         problems.append("an empty bucket is listed")
 
@@ -198,7 +200,8 @@ def check_histogram(histogram, unit, estimated_total, samples):
         least = sum(sample <= bound - slack for sample in samples)
         most = sum(sample <= bound + slack for sample in samples)
         if not least <= reached <= most:
-            problems.append(f"{reached} samples are up to {bound}, expected {least} to {most} by the trace")
+            expected = f"expected {least} to {most} by the trace"
+            problems.append(f"{reached} samples are up to {bound}, {expected}")
     return problems
 
 
@@ -208,7 +211,8 @@ def check_event(event, recomputed):
         return [f"of is {event['of']!r}, expected 'ok' or 'any'"]
     problems = []
     if not isinstance(event["labels"], dict) or event["flows"] != []:
-        problems.append(f"labels are {event['labels']} and flows are {event['flows']}, expected an object and []")
+        found = f"labels are {event['labels']} and flows are {event['flows']}"
+        problems.append(f"{found}, expected an object and []")
     covered = {*OUTCOMES, ""} if event["of"] == "any" else {"ok", ""}
     for scope, total, outcomes in [
         ("total", event["total"], covered), ("failed", event["failed"], {"error", "cancelled"}),
@@ -216,10 +220,12 @@ def check_event(event, recomputed):
         samples = [sample for sample, outcome in recomputed.samples if outcome in outcomes]
         found = check_total(total, samples)
         if total is not None and samples:
-            found += check_histogram(total["histogram"], event["unit"], total["estimated_total"], samples)
+            weight = total["estimated_total"]
+            found += check_histogram(total["histogram"], event["unit"], weight, samples)
         problems += [f"{scope}: {problem}" for problem in found]
     if event["outcomes"] != recomputed.outcomes:
-        problems.append(f"outcomes are {event['outcomes']}, expected {recomputed.outcomes} by the trace")
+        expected = f"expected {recomputed.outcomes} by the trace"
+        problems.append(f"outcomes are {event['outcomes']}, {expected}")
     return problems
 
 
@@ -256,8 +262,8 @@ def check(report, trace_lines, lossless=False, required=()):
 # ---- self-test -----------------------------------------------------------------------------------
 
 
-# The intervals of the specimen, whose ranks were computed by fractions: of the samples 1 to 1,000, of
-# the samples 0, 7 and 100, and the bounds of a bucket that contains 600 equal samples.
+# The intervals of the specimen, whose ranks were computed by fractions: of the samples 1 to 1,000,
+# of the samples 0, 7 and 100, and the bounds of a bucket that contains 600 equal samples.
 FILL = [[469, 532], [936, 964], [983, 997], [997, None]]
 FAILED = [[None, None], [2, None], [2, None], [3, None]]
 FEW = [[None, None], [7, None], [7, None], [100, None]]
@@ -285,12 +291,13 @@ def specimen():
 
     def total(count, low, high, mean, quantiles, interval, histogram, ppm=0):
         return {"count": count, "estimated_total": count, "min": low, "max": high, "mean": mean, "stddev": 0.0,
-                **dict(zip(QUANTILES_PPM, quantiles)), "interval": dict(zip(QUANTILES_PPM, interval)),
+                **dict(zip(QUANTILES_PPM, quantiles)),
+                "interval": dict(zip(QUANTILES_PPM, interval)),
                 "max_relative_error_ppm": ppm, "histogram": histogram}
 
     def histogram(unit, lowest, zero, buckets):
-        return {"scale": 0, "unit": unit, "lowest": lowest, "octaves": 48, "zero": zero, "underflow": 0,
-                "overflow": 0, "buckets": buckets}
+        return {"scale": 0, "unit": unit, "lowest": lowest, "octaves": 48, "zero": zero,
+                "underflow": 0, "overflow": 0, "buckets": buckets}
 
     def event(name, unit, summary, ok, error, failed=None):
         return {"name": name, "labels": {}, "unit": unit, "total": summary, "of": "ok",
@@ -298,7 +305,8 @@ def specimen():
                 "outcomes": {"ok": ok, "error": error, "cancelled": 0}, "flows": []}
 
     # At scale 0, a bucket is an octave: 1,000 ns are 1.0995e12/1e6 units, so 2^20.07.
-    fills = [[10, 1], [11, 2], [12, 4], [13, 7], [14, 15], [15, 30], [16, 60], [17, 119], [18, 238], [19, 477], [20, 47]]
+    fills = [[10, 1], [11, 2], [12, 4], [13, 7], [14, 15], [15, 30], [16, 60], [17, 119]]
+    fills += [[18, 238], [19, 477], [20, 47]]
 
     report = {
         "schema": SCHEMA,
@@ -308,7 +316,8 @@ def specimen():
                   total(3, 1, 3, 2.0, (2, 3, 3, 3), FAILED, histogram("2^-40 s", 8, 0, fills[:2]))),
             event("backlog", "1", total(3, 0, 100, 35.6667, (7, 100, 100, 100), FEW,
                                         histogram("1", 0, 1, [[2, 1], [6, 1]])), 0, 0),
-            event("pause", "ns", total(600, 200000, 200000, 2e5, (202000, 200000, 198000, 200000), PAUSE,
+            event("pause", "ns", total(600, 200000, 200000, 2e5,
+                                       (202000, 200000, 198000, 200000), PAUSE,
                                        histogram("2^-40 s", 8, 0, [[27, 600]]), 10_900), 600, 0),
             event("signal", "ns", None, 0, 0),
         ],
@@ -335,7 +344,10 @@ def self_test():
         return lambda report, _lines: report["events"][event]["total"].update({name: value})
 
     def bounds(event, name, value):
-        return lambda report, _lines: report["events"][event]["total"]["interval"].update({name: value})
+        def change(report, _lines):
+            report["events"][event]["total"]["interval"][name] = value
+
+        return change
 
     def outcome(name, value):
         return lambda report, _lines: report["events"][0]["outcomes"].update({name: value})

@@ -76,7 +76,10 @@ def check_limit(limit, report, raised, cleared, state=None):
 
 
 def check_slowest(summary, unit, now, of):
-    """Returns what is wrong with the slowest samples of a summary made at `now`, which covers the outcomes `of`."""
+    """Returns what is wrong with the slowest samples of a summary made at `now`.
+
+    `of` are the outcomes that the summary covers.
+    """
     slowest = summary.get("slowest")
     if not isinstance(slowest, list):
         return [f"slowest is {slowest!r}, expected a list"]
@@ -99,7 +102,8 @@ def check_slowest(summary, unit, now, of):
     if any(duration > summary["max"] for duration in covered):
         problems.append(f"slowest has a sample above max, {summary['max']}: {covered}")
     if len(covered) > summary["count"]:
-        problems.append(f"slowest has {len(covered)} entries, but there are {summary['count']} samples")
+        count = summary["count"]
+        problems.append(f"slowest has {len(covered)} entries, but there are {count} samples")
     if covered and covered[0] != summary["max"]:
         problems.append(f"slowest begins with {covered[0]}, but max is {summary['max']}")
     # Plain numbers are not durations, so they may have an empty list.
@@ -155,7 +159,8 @@ def specimen():
         return {"count": count, "max": high, "slowest": slowest}
 
     def event(name, unit, total, second=None):
-        return {"name": name, "unit": unit, "of": "ok", "windows": {"1s": second, "60s": total}, "total": total}
+        windows = {"1s": second, "60s": total}
+        return {"name": name, "unit": unit, "of": "ok", "windows": windows, "total": total}
 
     now = 1_700_000_000_000_000_000
     fills = [span(now - 1_900_000_000, 200, 5), span(now - 300_000_000, 90, None), span(now - 800_000_000, 90, 6)]

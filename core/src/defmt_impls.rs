@@ -54,7 +54,8 @@ impl<P: Format> Format for Reader<'_, P> {
         let total = self.total();
         write!(
             f,
-            "Reader {{ position: {}, produced: {=u64}, delivered: {=u64}, overwritten: {=u64}, pending: {=usize} }}",
+            "Reader {{ position: {}, produced: {=u64}, delivered: {=u64}, overwritten: {=u64}, \
+             pending: {=usize} }}",
             self.position,
             self.produced(),
             total.delivered,

@@ -326,8 +326,8 @@ impl<S: Storage> Row<'_, S> {
         }
     }
 
-    /// Commits the staged samples to the total and, if `in_windows`, for which there must be some, to
-    /// their slices. Returns the weight that did not fit into counters.
+    /// Commits the staged samples to the total and, if `in_windows`, for which there must be some,
+    /// to their slices. Returns the weight that did not fit into counters.
     fn commit(&mut self, in_windows: bool) -> u64 {
         if !S::Repr::IS_COMPACT {
             let staged = &self.state.staged;
