@@ -166,6 +166,7 @@ mod recording;
 mod report;
 mod reporter;
 mod settings;
+pub mod shared;
 mod sync;
 mod tag_names;
 #[cfg(feature = "csv")]
