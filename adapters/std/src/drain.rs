@@ -26,6 +26,7 @@ mod publisher;
 mod readers;
 mod record_cost;
 pub(crate) mod sampling;
+mod sharing;
 mod storage;
 mod thread_names;
 mod unlisted;
@@ -72,6 +73,8 @@ pub(crate) struct Setup {
     /// Whether the summaries of events that are added later cover spans of every outcome, whatever
     /// the events declare.
     pub(crate) covers_all_outcomes: bool,
+    /// Why the rings are not shared, although a setting asks for it.
+    pub(crate) not_shared: Option<Box<str>>,
     /// The texts to show beside tags.
     pub(crate) tag_names: Option<TagNames>,
 }
@@ -108,6 +111,8 @@ pub(crate) struct Drain {
     later_events: Arc<LaterEvents>,
     /// As in [`Setup`].
     covers_all_outcomes: bool,
+    /// As in [`Setup`].
+    not_shared: Option<Box<str>>,
     /// Whether the collector's last pass has begun. The report of that pass is the last one.
     is_last: bool,
 }
@@ -129,6 +134,7 @@ impl Drain {
         let aggregator = Aggregator::new(&windows, &events, clock.rate(), started.ticks, storage)
             .map_err(SetupError::Config)?;
         let events: Arc<[EventInfo]> = events.into();
+        let shared_windows = windows.clone();
         let mut drain = Self {
             readers: Readers::new(
                 Arc::clone(&pool),
@@ -157,12 +163,14 @@ impl Drain {
             every_set: every_set.then(EverySet::default),
             later_events: setup.later_events,
             covers_all_outcomes: setup.covers_all_outcomes,
+            not_shared: setup.not_shared,
             is_last: false,
         };
         drain
             .limits
             .set_all(&limits, &mut drain.aggregator)
             .map_err(|(event, error)| SetupError::Limits { event, error })?;
+        drain.share_all(&shared_windows, max_period);
         drain.publish(true);
         Ok(drain)
     }
@@ -184,6 +192,7 @@ impl Drain {
         limits: &[Limit],
     ) -> Result<(), LimitError> {
         self.limits.set(event, limits, &mut self.aggregator)?;
+        self.share_limits(event);
         self.publisher.changes.note_new_limits();
         self.publish(true);
         // The next pass evaluates the new limits for the first time.
@@ -233,6 +242,7 @@ impl Drain {
             unknown_events: counters.unknown_events,
             unregistered: self.pool.unregistered(),
             rings_refused: self.pool.budget().refused() as u64,
+            not_shared: self.not_shared.clone(),
             observer_panics: self.observers.panics(),
             drain_lag_ns: self.lag_ns,
             enabled: self.pool.gate().is_enabled(),

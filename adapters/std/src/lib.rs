@@ -237,6 +237,7 @@ pub use self::{
         limits_in_force::ReplacedLimit,
         problem::{SettingsError, SettingsProblem},
     },
+    shared::share_error::{DirectoryProblem, ShareError},
     tag_names::TagNames,
 };
 

@@ -9,6 +9,7 @@ pub(crate) mod fork;
 mod free_lanes;
 pub(crate) mod identity;
 pub(crate) mod lane;
+mod log_entry;
 pub(crate) mod pool;
 pub(crate) mod process;
 pub(crate) mod ring_budget;

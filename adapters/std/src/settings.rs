@@ -322,6 +322,17 @@ settings! {
     outcomes: CoveredOutcomes = CoveredOutcomes::Ok;
     /// Whether recording is on when the collector starts.
     enabled: bool = true;
+    /// The name, or a path that ends in one, of the file in which the rings are shared with other
+    /// processes. `None` if they are not shared.
+    share: Option<String> = None;
+    /// The largest size of the shared file, in bytes.
+    share_bytes: usize = 32 << 20;
+    /// Whether the collector starts without sharing if the rings cannot be shared.
+    share_optional: bool = false;
+    /// Whether the shared file stays when the collector stops.
+    keep_shared: bool = false;
+    /// How many files of dead programs of the same name stay when the collector starts.
+    keep_crashed: usize = 4;
 }
 
 impl Settings {

@@ -24,6 +24,12 @@ pub(crate) static COMPILED_OUT: Warning = Warning::new(
      is judged; `cargo tree -e features -i tailwatch` shows who enables it\n",
 );
 
+/// The shared file is not in memory.
+pub(crate) static SHARED_ON_DISK: Warning = Warning::new(
+    "tailwatch: the shared file is on a disk, which can stall the program for hundreds of \
+     milliseconds while it writes pages back; share in a directory of a tmpfs, such as /dev/shm\n",
+);
+
 impl Warning {
     const fn new(text: &'static str) -> Self {
         Self { text, is_printed: AtomicBool::new(false) }

@@ -218,7 +218,14 @@ pub(crate) fn in_schema_1(report: &Report) -> String {
     };
     json["schema"] = "tailwatch.report/1".into();
     remove(&mut json, &["started_unix_ns"]);
-    let later = ["negative_differences", "orphan_tags", "rings_refused", "reserved_bytes"];
+    let later = [
+        "negative_differences",
+        "orphan_tags",
+        "rings_refused",
+        "hidden_threads",
+        "hidden_records",
+        "reserved_bytes",
+    ];
     remove(&mut json["health"], &[&later[..], &["has_drain", "record_ns", "drain_ns"]].concat());
     for event in json["events"].as_array_mut().unwrap() {
         remove(event, &["base_name", "of", "failed", "failed_windows", "flows"]);

@@ -1,6 +1,7 @@
 //! The builder, which combines all settings and starts a collector.
 
 mod events;
+mod share;
 
 use core::{fmt, time::Duration};
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
@@ -8,6 +9,7 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc};
 use tailwatch_core::{CoveredOutcomes, Event, EventId, EventInfo, LimitError, Shape, WindowSpec};
 use tailwatch_record::collecting::OFF;
 
+use self::share::Sharing;
 use super::{
     Collector,
     explain::InForce,
@@ -39,6 +41,7 @@ use crate::{
         problem::{SettingsError, SettingsProblem},
         selection::{DeclaredFamily, Selectable},
     },
+    shared::writer::ShareSizes,
     sync::Mutex,
     tag_names::TagNames,
     warning,
@@ -466,7 +469,14 @@ impl Builder {
             |source| BuildError::RingMemory { rings: spares, capacity: rings.capacity, source };
         // No thread uses a ring if recording is compiled out.
         let lanes = if OFF { 0 } else { rings.lanes };
-        let pool = Pool::new(RingSettings { lanes, ..rings }, clock).map_err(memory)?;
+        let sizes = ShareSizes {
+            events: shape.events,
+            limits: shape.limits + shape.silences,
+            windows: windows.len(),
+            rings,
+        };
+        let Sharing { share, not_shared } = Sharing::create(&settings, &sizes, clock)?;
+        let pool = Pool::sharing(share, RingSettings { lanes, ..rings }, clock).map_err(memory)?;
         let pool = Arc::new(pool);
         if rings.locked {
             let bytes = spares * RingMemory::lockable_bytes(rings.capacity);
@@ -494,10 +504,14 @@ impl Builder {
             every_set: self.every_set,
             later_events: Arc::clone(&in_force.settings().later_events),
             covers_all_outcomes,
+            not_shared,
             tag_names: self.tag_names,
         };
         let mut drain = Drain::new(Arc::clone(&pool), setup)?;
         in_force.settings().later_events.check(|unit, limit| drain.check_limits(unit, &[limit]))?;
+        if let Some(share) = pool.share() {
+            share.publish().map_err(BuildError::Share)?;
+        }
         Collector::spawn(pool, drain, sampler, in_force)
     }
 }

@@ -141,6 +141,7 @@ impl fmt::Display for Explanation<'_> {
         self.clock(f)?;
         self.cost(f)?;
         self.memory(f)?;
+        self.sharing(f)?;
         self.cores_and_drain(f)?;
         self.sizing(f)
     }
@@ -218,6 +219,23 @@ impl Explanation<'_> {
         writeln!(f, "memory: windows and histograms take up to {}", bytes(*windows_bytes))?;
         let report = bytes(*report_bytes);
         writeln!(f, "memory: each report that the program keeps takes up to {report}")
+    }
+
+    fn sharing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Health { hidden_threads, hidden_records, not_shared, .. } = &self.report.health;
+        match (self.pool.share(), not_shared) {
+            (Some(share), _) => writeln!(
+                f,
+                "shared: {}, {} of at most {} in use; {hidden_threads} threads had rings outside \
+                 it, with {hidden_records} records; {} records in it lost the name of their thread",
+                Visible(share.path()),
+                bytes(share.bytes_in_use()),
+                bytes(self.in_force.settings.share_bytes.value),
+                share.unknown_records(),
+            ),
+            (None, Some(error)) => writeln!(f, "shared: no: {error}"),
+            (None, None) => writeln!(f, "shared: no"),
+        }
     }
 
     fn cores_and_drain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

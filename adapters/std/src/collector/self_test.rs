@@ -223,6 +223,7 @@ impl SelfTest {
             every_set: false,
             later_events: Arc::default(),
             covers_all_outcomes: false,
+            not_shared: None,
             tag_names: None,
         };
         // The set-up is always valid.

@@ -31,7 +31,9 @@ impl ReadRing {
     }
 
     fn totals(&self) -> Totals {
-        Totals { produced: self.consumer.produced(), drained: self.consumer.total() }
+        let produced = self.consumer.produced();
+        let hidden = if self.memory.as_shared().is_some() { 0 } else { produced };
+        Totals { produced, hidden, drained: self.consumer.total() }
     }
 }
 
@@ -39,12 +41,15 @@ impl ReadRing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) produced: u64,
+    /// Those of `produced` that are in no shared file.
+    pub(crate) hidden: u64,
     pub(crate) drained: Drained,
 }
 
 impl Totals {
     pub(crate) fn add(&mut self, other: &Self) {
         self.produced += other.produced;
+        self.hidden += other.hidden;
         self.drained.delivered += other.drained.delivered;
         self.drained.overwritten += other.drained.overwritten;
     }

@@ -231,7 +231,7 @@ impl LimitWatch {
     }
 
     /// Returns where a limit was set.
-    fn origin(&self, status: &SlaStatus) -> Arc<str> {
+    pub(super) fn origin(&self, status: &SlaStatus) -> Arc<str> {
         let of_event = self.origins.get(&status.event).into_iter().flatten();
         let mut same = of_event.filter(|(limit, _)| *limit == status.limit);
         Arc::clone(same.next().map_or(&self.declared, |(_, origin)| origin))

@@ -140,6 +140,7 @@ impl Drain {
         self.limits.add_event(Arc::clone(&self.events), event.labels.clone());
         self.set_first_sampling(info.id, sampling);
         let set = self.limits.set_at_start(info.id, limits, &mut self.aggregator);
+        self.share_event(&NamedEvent { info, ..event.clone() });
         if !limits.is_empty() {
             self.publisher.changes.note_new_limits();
         }

@@ -79,6 +79,7 @@ impl Drain {
             limits.evaluate(drained.tick, clocks, aggregator, |id| changes.note_limits(id));
         coverage.adapt(readers.produced(), clocks, pool, aggregator, changes);
         changes.note_pass(clocks, aggregator);
+        self.share_pass();
 
         let now = self.clocks.now().monotonic;
         self.publisher.note_reads(now);

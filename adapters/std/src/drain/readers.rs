@@ -336,14 +336,24 @@ impl Readers {
         self.totals().produced
     }
 
+    /// Returns how many records were written into rings that are in no shared file, as of the last
+    /// refreshes.
+    pub(super) fn hidden(&self) -> u64 {
+        self.totals().hidden
+    }
+
     /// Adds the numbers of records in all rings to `health`.
     pub(super) fn add_to(&self, health: &mut Health) {
-        let Totals { produced, drained } = self.totals();
+        let Totals { produced, hidden, drained } = self.totals();
         health.produced += produced;
         health.delivered += drained.delivered;
         health.overwritten += drained.overwritten;
         let pending: usize = self.lanes.iter().map(|reader| reader.rings.pending()).sum();
         health.pending += pending as u64;
+        if let Some(share) = self.pool.share() {
+            health.hidden_threads = share.hidden_threads();
+            health.hidden_records = hidden;
+        }
     }
 
     /// Returns how many bytes the names of threads take.

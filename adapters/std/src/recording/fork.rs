@@ -9,7 +9,9 @@
 //! The rings belong to the parent. The thread of the child is detached from its ring, and no thread
 //! of the child gets a ring of a collector that the child inherited: its records are counted as
 //! unregistered, which takes no lock that another thread of the parent may have held. Nobody drains
-//! such a collector, and nobody judges its limits, so all events that have one are breached.
+//! such a collector, and nobody judges its limits, so all events that have one are breached. A
+//! shared file is the parent's as well: the child closes its copy of the descriptor that shows that
+//! the parent is alive, and writes nothing into the file.
 
 #![allow(unsafe_code, reason = "`pthread_atfork` and a lock that is held across its handlers")]
 
@@ -91,6 +93,8 @@ extern "C" fn in_child() {
     if let Some(mut locks) = unsafe { (*HELD.0.get()).take() } {
         locks.followers.clear();
         process::leave_to_parent(&mut locks.process);
+        #[cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
+        crate::shared::writer::lock::close_in_child(&mut locks.process.file_locks);
     }
     attachment::detach_in_child();
 }

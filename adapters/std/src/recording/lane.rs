@@ -39,7 +39,7 @@ use tailwatch_core::{
 
 use tailwatch_record::collecting::LargerRingAt;
 
-use super::{identity::Identity, ring_memory::RingMemory, tenants::Tenants};
+use super::{identity::Identity, log_entry::LogEntry, ring_memory::RingMemory, tenants::Tenants};
 use crate::sync::{Mutex, lock};
 
 /// The state of a lane that no thread has.
@@ -61,6 +61,8 @@ pub(crate) struct Lane {
     former: RingPointer,
     /// The ring to which the thread is to move.
     offer: RingPointer,
+    /// The entry of the thread in the log of a shared file.
+    entry: LogEntry,
 }
 
 impl Lane {
@@ -72,6 +74,7 @@ impl Lane {
             ring: RingPointer::new(),
             former: RingPointer::new(),
             offer: RingPointer::new(),
+            entry: LogEntry::new(),
         }
     }
 
@@ -96,6 +99,8 @@ impl Lane {
     pub(crate) fn activate(&self, thread: Identity) {
         let producer = self.producer().expect("a lane gets its ring before its thread");
         let ring = self.ring.0.load(Relaxed);
+        // Before the thread writes a record: whoever reads that finds the entry.
+        self.entry.enter(self.present(), &thread);
         lock(&self.tenants).push(thread, ring.addr(), producer.head(), producer.capacity());
         // Relaxed: the drain looks for the thread only after it has found a record of it, and the
         // lines above come before that record.
@@ -123,6 +128,7 @@ impl Lane {
         let offer = self.swap_offer(None)?;
         // No reader needs the former ring of an earlier move: the drain makes an offer only once it
         // has read and removed that.
+        self.entry.go_on(self.present(), &offer);
         let present = self.ring.0.load(Relaxed);
         self.former.0.store(present, Relaxed);
         // Release, paired with the Acquire load in `RingPointer::get`: a drain that sees the new
@@ -153,6 +159,12 @@ impl Lane {
     /// Returns where the thread that has the lane finds the offer.
     pub(crate) fn larger_ring(&'static self) -> LargerRingAt {
         LargerRingAt { offer: &self.offer.0, taker: self }
+    }
+
+    /// Returns whether the present ring is in a shared file. The caller is the drain, which alone
+    /// drops rings, or the thread that takes the lane.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.present().is_some_and(|ring| ring.as_shared().is_some())
     }
 
     /// Returns whether the thread has ended.
@@ -198,7 +210,15 @@ impl Lane {
 
     /// Makes the lane ending, at the end of its thread.
     pub(crate) fn end(&self) {
+        self.entry.leave(self.present());
         self.state.store(ENDING, Relaxed);
+    }
+
+    /// Returns the present ring. The caller is the thread that has the lane, or the drain.
+    fn present(&self) -> Option<&RingMemory> {
+        // SAFETY: the pointer is null or that of an `Arc` in the lane. If its thread moves to
+        // another ring meanwhile, the lane keeps this one until the drain drops it.
+        unsafe { self.ring.get().as_ref() }
     }
 
     /// Makes the lane free, once nobody needs its records. Returns what the lane does not need any

@@ -56,20 +56,20 @@ use tailwatch_core::{
 
 use tailwatch_record::collecting::{IDS, OFF};
 
+pub(crate) use self::claim::Claim;
 use super::{
     breaches::Breaches,
     followers::Followers,
     fork,
     free_lanes::FreeLanes,
-    identity::Identity,
     lane::Lane,
-    process,
     ring_budget::{Purpose, RingBudget},
     ring_memory::RingMemory,
     ring_settings::RingSettings,
 };
 use crate::{
     clock::HostClock,
+    shared::writer::Share,
     sync::{Mutex, lock},
 };
 
@@ -78,6 +78,8 @@ pub(crate) struct Pool {
     lanes: Box<[Lane]>,
     settings: RingSettings,
     budget: Arc<RingBudget>,
+    /// The file from which rings come first, if the collector shares them.
+    share: Option<Arc<Share>>,
     /// The lanes that a thread may take. Its lock makes each change of a lane's state one step with
     /// that of these lists, except that a lane which is in no list becomes active. Once the last
     /// pass is over, it also guards the rings of lanes whose threads end.
@@ -123,26 +125,29 @@ pub(crate) struct Pool {
     drain_thread: OnceLock<Thread>,
 }
 
-/// A thread's claim on a lane of the pool. Dropping it gives the lane back.
-#[derive(Debug)]
-pub(crate) struct Claim {
-    /// The index of the lane in the pool.
-    pub(crate) lane_index: usize,
-    /// The number of claims before this one.
-    pub(crate) number: usize,
-    pool: Arc<Pool>,
-}
-
 impl Pool {
     /// Creates a pool, with as many [spares](Self::keep_spares) as its settings allow.
     ///
     /// # Errors
     /// Returns an error if the operating system does not provide the memory for the spares.
     pub(crate) fn new(settings: RingSettings, clock: HostClock) -> io::Result<Self> {
+        Self::sharing(None, settings, clock)
+    }
+
+    /// Creates a pool whose rings are in a shared file as long as that has room for them.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn sharing(
+        share: Option<Arc<Share>>,
+        settings: RingSettings,
+        clock: HostClock,
+    ) -> io::Result<Self> {
         let pool = Self {
             lanes: (0..settings.lanes).map(|_| Lane::new()).collect(),
             settings,
             budget: RingBudget::new(settings.max_bytes),
+            share,
             free: Mutex::new(FreeLanes::new(settings.lanes)),
             spares: AtomicUsize::new(0),
             ending: AtomicUsize::new(0),
@@ -249,6 +254,11 @@ impl Pool {
         &self.budget
     }
 
+    /// Returns the file in which the rings are shared.
+    pub(crate) fn share(&self) -> Option<&Arc<Share>> {
+        self.share.as_ref()
+    }
+
     /// Returns the number of rings that could not be locked in memory after the start.
     pub(crate) fn unlocked(&self) -> usize {
         self.unlocked.load(Relaxed)
@@ -256,7 +266,8 @@ impl Pool {
 
     /// Returns the size of the pool with its rings, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.lanes.len() * size_of::<Lane>() + self.budget.in_use()
+        let shared = self.share.as_ref().map_or(0, |share| share.bytes_in_use());
+        size_of::<Self>() + self.lanes.len() * size_of::<Lane>() + self.budget.in_use() + shared
     }
 
     /// Sets the drain's thread, which is woken when a thread takes a ring or gives one back.
@@ -278,9 +289,18 @@ impl Pool {
         self.forks != fork::forks()
     }
 
-    /// Allocates a ring.
-    fn new_ring(&self, capacity: usize, purpose: Purpose) -> io::Result<RingMemory> {
-        let ring = RingMemory::new(capacity, &self.budget, purpose)?;
+    /// Allocates a ring, in the shared file if there is one and `may_share`.
+    fn new_ring(
+        &self,
+        capacity: usize,
+        purpose: Purpose,
+        may_share: bool,
+    ) -> io::Result<RingMemory> {
+        let share = self.share.as_ref().filter(|_| may_share);
+        let ring = match share.and_then(|share| share.ring(capacity, purpose)) {
+            Some(shared) => RingMemory::shared(shared),
+            None => RingMemory::new(capacity, &self.budget, purpose)?,
+        };
         if self.settings.locked
             && let Err(error) = ring.lock()
         {
@@ -293,99 +313,6 @@ impl Pool {
         Ok(ring)
     }
 
-    /// Takes a lane for the current thread, which the closure `who` returns. Allocates a ring
-    /// if the lane has none. Returns `None` if all lanes are active, if there is no memory for a
-    /// ring, or if the pool belongs to the process that this one was forked from.
-    ///
-    /// Blocks only while another thread holds the lock of the free lanes, or that of the lane's
-    /// tenants.
-    pub(crate) fn claim(self: &Arc<Self>, who: impl FnOnce() -> Identity) -> Option<Claim> {
-        // This check only avoids taking the lock. A thread that reads outdated numbers checks again
-        // with its next record.
-        if self.is_inherited() || !self.may_have_lane() {
-            return None;
-        }
-        let lane_index = self.pop_free(self.can_allocate())?;
-        if self.ensure_ring(lane_index) {
-            return Some(self.activate(lane_index, who));
-        }
-        // Other threads have taken the last bytes, but a thread may have ended in the meantime.
-        let lane_index = self.pop_free(false)?;
-        Some(self.activate(lane_index, who))
-    }
-
-    /// Returns whether a ring for a thread without one could be allocated.
-    fn can_allocate(&self) -> bool {
-        let bytes = RingMemory::bytes_of(self.settings.capacity).unwrap_or(usize::MAX);
-        self.out_of_memory.load(Relaxed) == 0 && self.budget.fits(bytes, Purpose::First)
-    }
-
-    /// Returns whether a thread would get a lane if there were memory for its ring.
-    pub(crate) fn lacks_memory(&self) -> bool {
-        !self.is_inherited() && self.empty.load(Relaxed) > 0 && !self.can_allocate()
-    }
-
-    /// Returns whether a thread that asks for a lane may get one.
-    fn may_have_lane(&self) -> bool {
-        self.spares.load(Relaxed) > 0
-            || self.ending.load(Relaxed) > 0
-            || (self.empty.load(Relaxed) > 0 && self.can_allocate())
-    }
-
-    /// Removes a lane from those that a thread may take, and returns its index. Unless
-    /// `may_allocate`, it has a ring.
-    fn pop_free(&self, may_allocate: bool) -> Option<usize> {
-        let mut free = lock(&self.free);
-        let lane = free.pop(may_allocate, |lane| self.lanes[lane].is_less_than_half_full());
-        self.note_free(&free);
-        lane
-    }
-
-    /// Publishes how many lanes there are for threads to take.
-    fn note_free(&self, free: &FreeLanes) {
-        self.spares.store(free.spares(), Relaxed);
-        self.ending.store(free.ending(), Relaxed);
-        self.empty.store(free.empty(), Relaxed);
-    }
-
-    /// Gives the lane with this index, which is in no list, a ring if it has none. If there is no
-    /// memory for it, makes the lane free again and returns `false`.
-    fn ensure_ring(&self, lane_index: usize) -> bool {
-        let lane = &self.lanes[lane_index];
-        if lane.has_ring() {
-            return true;
-        }
-        match self.new_ring(self.settings.capacity, Purpose::First) {
-            Ok(ring) => {
-                drop(lane.set_ring(Some(Arc::new(ring))));
-                true
-            }
-            Err(error) => {
-                // Another thread may have taken the last bytes of the budget in the meantime.
-                let is_over_budget = error.kind() == io::ErrorKind::QuotaExceeded;
-                self.out_of_memory.fetch_or(u8::from(!is_over_budget), Relaxed);
-                self.give_back(lane_index);
-                false
-            }
-        }
-    }
-
-    /// Gives the lane with this index, which is in no list and has a ring, to the current thread.
-    fn activate(self: &Arc<Self>, lane_index: usize, who: impl FnOnce() -> Identity) -> Claim {
-        self.lanes[lane_index].activate(who());
-        self.used_lanes.fetch_max(lane_index + 1, Relaxed);
-        self.wake_drain();
-        let number = self.claims.fetch_add(1, Relaxed);
-        Claim { lane_index, number, pool: Arc::clone(self) }
-    }
-
-    /// Adds the lane with this index to the free ones.
-    fn give_back(&self, lane_index: usize) {
-        let mut free = lock(&self.free);
-        free.push(lane_index, self.lanes[lane_index].has_ring());
-        self.note_free(&free);
-    }
-
     /// Offers a ring of this capacity to the thread that has the lane, and returns whether it did:
     /// not if no thread has the lane. If there is no memory for the ring, counts a refusal. The
     /// caller, the drain, must know the present ring, and have made no offer that was not taken.
@@ -396,7 +323,8 @@ impl Pool {
         if lane.is_free() || lane.is_ending() {
             return false;
         }
-        if let Ok(ring) = self.new_ring(capacity, Purpose::Growth) {
+        // The log of a shared file has no entry for a thread that came with a ring of its own.
+        if let Ok(ring) = self.new_ring(capacity, Purpose::Growth, lane.is_shared()) {
             drop(lane.swap_offer(Some(Arc::new(ring))));
             true
         } else {
@@ -521,6 +449,9 @@ impl Pool {
         offers.extend(self.lanes.iter().map(Lane::release_slots));
         drop(free);
         drop((unneeded, offers, spares, ending));
+        if let Some(share) = &self.share {
+            share.finish();
+        }
     }
 
     /// Counts the records of a lane whose thread has ended as unregistered, and takes its rings.
@@ -554,42 +485,7 @@ impl fmt::Debug for Pool {
     }
 }
 
-impl Claim {
-    pub(crate) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let Self { lane_index, pool, .. } = self;
-        let lane = &pool.lanes[*lane_index];
-        // The lock makes this and `finish` exclude each other: either the last pass finds the lane
-        // ending, or this takes its rings.
-        let mut free = lock(&pool.free);
-        lane.end();
-        let mut late_ends = Vec::new();
-        let unneeded = if pool.is_finished() {
-            // The models have no other collector.
-            if !cfg!(tailwatch_loom) {
-                late_ends = pool.take_late_ends_of(lane);
-            }
-            free.push(*lane_index, false);
-            Some(pool.take_rings(lane))
-        } else {
-            free.push_ending(*lane_index);
-            None
-        };
-        pool.note_free(&free);
-        drop(free);
-        drop(unneeded);
-        for (event, start) in late_ends {
-            process::announce_lost_end(event, start, Some(pool));
-        }
-        pool.wake_drain();
-    }
-}
-
+mod claim;
 mod late_ends;
 #[cfg(all(test, tailwatch_loom))]
 mod models;

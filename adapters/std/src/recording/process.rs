@@ -40,6 +40,12 @@ pub(crate) struct Process {
     /// Whether the operating system calls the handlers of [`fork`](super::fork).
     #[cfg_attr(any(not(unix), tailwatch_loom), allow(dead_code, reason = "nothing forks"))]
     pub(super) has_fork_handlers: bool,
+    /// The descriptors of the locks on shared files, which a forked child closes.
+    #[cfg_attr(
+        any(not(target_os = "linux"), tailwatch_loom),
+        allow(dead_code, reason = "nothing is shared")
+    )]
+    pub(crate) file_locks: Vec<i32>,
 }
 
 /// A pool, and the lost ENDs that its drain has not taken yet.
@@ -79,6 +85,7 @@ static PROCESS: Mutex<Process> = Mutex::new(Process {
     clock_source: None,
     numbers: None,
     has_fork_handlers: false,
+    file_locks: Vec::new(),
 });
 
 /// The pool of the installed collector, from which unregistered threads take a ring. It is changed

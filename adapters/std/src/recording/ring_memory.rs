@@ -1,4 +1,4 @@
-//! The memory of a ring, mapped from the operating system.
+//! The memory of a ring, mapped from the operating system or from a shared file.
 
 #![allow(unsafe_code, reason = "a ring is placed in mapped memory, whose pages are given back")]
 
@@ -9,6 +9,7 @@ use memmap2::{MmapMut, MmapOptions};
 use tailwatch_core::{CapacityError, Ring};
 
 use super::ring_budget::{Purpose, RingBudget, Taken};
+use crate::shared::writer::SharedRing;
 
 /// The memory of one ring.
 ///
@@ -17,11 +18,21 @@ use super::ring_budget::{Purpose, RingBudget, Taken};
 /// program while it assembles one.
 #[derive(Debug)]
 pub(crate) struct RingMemory {
-    /// The ring in `map`.
+    /// The ring in `place`.
     ring: NonNull<Ring>,
-    map: MmapMut,
-    /// Dropped after the mapping, because its bytes are in use until then.
-    _taken: Taken,
+    place: Place,
+}
+
+/// Where the memory of a ring is.
+#[derive(Debug)]
+enum Place {
+    /// In a mapping of its own, which only this process has.
+    Private {
+        map: MmapMut,
+        /// Dropped after the mapping, because its bytes are in use until then.
+        _taken: Taken,
+    },
+    Shared(SharedRing),
 }
 
 // SAFETY: `ring` is a reference to a ring, which is `Sync`, in the mapping.
@@ -61,7 +72,20 @@ impl RingMemory {
         // only through that ring from now on.
         let ring = unsafe { Ring::from_memory(memory, capacity) };
         let ring = ring.map_err(|CapacityError { .. }| io::ErrorKind::InvalidInput)?;
-        Ok(Self { ring: NonNull::from_ref(ring), map, _taken: taken })
+        Ok(Self { ring: NonNull::from_ref(ring), place: Place::Private { map, _taken: taken } })
+    }
+
+    /// Returns the memory of a ring in a shared file.
+    pub(crate) fn shared(ring: SharedRing) -> Self {
+        Self { ring: NonNull::from_ref(ring.ring()), place: Place::Shared(ring) }
+    }
+
+    /// Returns the ring as that of a shared file, if it is in one.
+    pub(crate) fn as_shared(&self) -> Option<&SharedRing> {
+        match &self.place {
+            Place::Private { .. } => None,
+            Place::Shared(ring) => Some(ring),
+        }
     }
 
     /// Returns the size of a ring of `capacity` records in bytes, or `None` if no ring can have
@@ -79,10 +103,13 @@ impl RingMemory {
     /// Locks the pages in memory, so that the operating system cannot swap them out. Only Unix
     /// systems support it.
     pub(crate) fn lock(&self) -> io::Result<()> {
-        #[cfg(unix)]
-        return self.map.lock();
-        #[cfg(not(unix))]
-        Err(io::ErrorKind::Unsupported.into())
+        match &self.place {
+            #[cfg(unix)]
+            Place::Private { map, .. } => map.lock(),
+            #[cfg(not(unix))]
+            Place::Private { .. } => Err(io::ErrorKind::Unsupported.into()),
+            Place::Shared(ring) => ring.lock(),
+        }
     }
 
     /// Returns an upper bound of the bytes that [`lock`](Self::lock) counts against the process's
@@ -93,22 +120,19 @@ impl RingMemory {
     }
 
     /// Gives the pages back to the operating system, except those of the counters. What the slots
-    /// held is lost. A record that is still written gets its page again, by a page fault.
+    /// held is lost. A record that is still written gets its page again, by a page fault. Does
+    /// nothing with a ring in a shared file, which others may still read.
     pub(crate) fn release_slots(&self) {
         #[cfg(unix)]
-        {
+        if let Place::Private { map, .. } = &self.place {
             // Locked pages cannot be given back. If they cannot be unlocked, they stay.
-            let _ = self.map.unlock();
+            let _ = map.unlock();
             let first_page = rustix::param::page_size();
-            if let Some(rest @ 1..) = self.map.len().checked_sub(first_page) {
+            if let Some(rest @ 1..) = map.len().checked_sub(first_page) {
                 // SAFETY: the pages hold slots, which are atomic integers. They read as 0 from now
                 // on, which is a valid value, and nobody takes a record from them any more.
                 let _ = unsafe {
-                    self.map.unchecked_advise_range(
-                        memmap2::UncheckedAdvice::DontNeed,
-                        first_page,
-                        rest,
-                    )
+                    map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, first_page, rest)
                 };
             }
         }
@@ -116,7 +140,7 @@ impl RingMemory {
 
     /// Returns the ring.
     pub(crate) fn ring(&self) -> &Ring {
-        // SAFETY: `new` made the pointer from a ring in the mapping, which lives as long as `self`.
+        // SAFETY: the pointer was made from a ring in the mapping, which lives as long as `self`.
         unsafe { self.ring.as_ref() }
     }
 }

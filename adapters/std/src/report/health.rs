@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// are counted at the same look at the rings.
 ///
 /// In a report that was read from the schema `tailwatch.report/1`, `negative_differences`,
-/// `orphan_tags`, `rings_refused`, `record_ns`, `drain_ns` and `reserved_bytes` are 0 and
-/// `has_drain` is `false`, because they are not known.
+/// `orphan_tags`, `rings_refused`, `hidden_threads`, `hidden_records`, `record_ns`, `drain_ns` and
+/// `reserved_bytes` are 0 and `has_drain` is `false`, because they are not known.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Health {
@@ -90,6 +90,18 @@ pub struct Health {
     /// operating system provided no memory or did not lock it.
     #[serde(default)] // not in the schema `tailwatch.report/1`
     pub rings_refused: u64,
+    /// Threads that had a ring outside the shared file, because the file had no room for it. Other
+    /// processes do not see their records. 0 if the rings are not
+    /// [shared](crate::Builder::share).
+    #[serde(default)] // not in the schema `tailwatch.report/1`
+    pub hidden_threads: u64,
+    /// Records in rings outside the shared file. All statistics of the collector include them.
+    #[serde(default)] // not in the schema `tailwatch.report/1`
+    pub hidden_records: u64,
+    /// Why the rings are not shared, if [`Builder::share_optional`](crate::Builder::share_optional)
+    /// let the collector start all the same.
+    #[serde(default)] // not in the schema `tailwatch.report/1`
+    pub not_shared: Option<Box<str>>,
     /// Panics of observers and hooks ([`Builder::observer`](crate::Builder::observer),
     /// [`Builder::on_sla_change`](crate::Builder::on_sla_change)). They were caught.
     pub observer_panics: u64,

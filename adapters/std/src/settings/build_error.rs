@@ -17,6 +17,7 @@ use crate::{
         SpawnError, cores,
         placement::{DrainPriority, PlacementError},
     },
+    shared::share_error::ShareError,
 };
 
 /// The error returned when a collector cannot be started.
@@ -140,6 +141,8 @@ pub enum BuildError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// The rings cannot be shared.
+    Share(ShareError),
     /// The operating system did not register the handlers that detach the threads of a child
     /// process when the program forks.
     ForkHandlers(io::Error),
@@ -236,6 +239,7 @@ impl fmt::Display for BuildError {
                 f,
                 "could not allocate {rings} rings of {capacity} records of 16 bytes each: {source}"
             ),
+            Self::Share(error) => error.fmt(f),
             Self::ForkHandlers(source) => {
                 write!(
                     f,
@@ -289,6 +293,7 @@ impl error::Error for BuildError {
             | Self::ForkHandlers(source)
             | Self::Thread(source) => Some(source),
             Self::Settings(error) => error.source(),
+            Self::Share(error) => error.source(),
             // The message above already contains the whole message of any other wrapped error.
             _ => None,
         }
@@ -367,6 +372,12 @@ impl Settings {
             BuildError::ClockSource { .. } => keyed("clock", &self.clock),
             BuildError::Priority { .. } => keyed("drain_priority", &self.drain_priority),
             BuildError::Lock { .. } => keyed("mlock", &self.mlock),
+            BuildError::Share(ShareError::TooSmall { .. })
+                if self.share_bytes.origin != Origin::Default =>
+            {
+                keyed("share_bytes", &self.share_bytes)
+            }
+            BuildError::Share(_) => keyed("share", &self.share),
             BuildError::Config(
                 ConfigError::NoWindows
                 | ConfigError::EmptyWindow

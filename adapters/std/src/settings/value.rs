@@ -150,7 +150,19 @@ impl Value for Option<usize> {
     }
 }
 
-/// The word for an optional number that is absent.
+impl Value for Option<String> {
+    fn read(key: &'static str, raw: &Raw<'_>) -> Result<Self, SettingsProblem> {
+        let text = raw.text().filter(|text| !text.is_empty());
+        let text = text.ok_or_else(|| raw.bad_value(key, "a text, or \"none\"", None))?;
+        Ok((text != NONE).then(|| text.to_owned()))
+    }
+
+    fn to_text(&self) -> String {
+        self.clone().unwrap_or_else(|| NONE.to_owned())
+    }
+}
+
+/// The word for an optional number or text that is absent.
 const NONE: &str = "none";
 
 impl Value for bool {

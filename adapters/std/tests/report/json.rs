@@ -240,6 +240,9 @@ fn assert_is_health(health: &Value, collector: &Collector) {
             "unknown_events",
             "unregistered",
             "rings_refused",
+            "hidden_threads",
+            "hidden_records",
+            "not_shared",
             "observer_panics",
             "drain_lag_ns",
             "enabled",
@@ -255,6 +258,7 @@ fn assert_is_health(health: &Value, collector: &Collector) {
     for (key, value) in health.as_object().unwrap() {
         match key.as_str() {
             "enabled" | "has_drain" => assert_eq!(*value, false),
+            "not_shared" => assert!(value.is_null(), "{value}"),
             "sampling" => assert_keys(value, &[]),
             "overhead_ratio" => {
                 assert!(value.as_f64().is_some_and(|ratio| ratio > 0.0 && ratio < 2.0), "{value}");

@@ -113,6 +113,7 @@ fn drain() -> Drain {
         every_set: false,
         later_events: Arc::default(),
         covers_all_outcomes: false,
+        not_shared: None,
         tag_names: None,
     };
     let pool = Arc::new(Pool::new(RingSettings::fixed(1, 8), HostClock::monotonic()).unwrap());

@@ -37,7 +37,7 @@ impl Pool {
                 break;
             }
             // First the ring and then its lane, so that no thread misses the lane in the meantime.
-            let ring = match self.new_ring(self.settings.capacity, Purpose::First) {
+            let ring = match self.new_ring(self.settings.capacity, Purpose::First, true) {
                 Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => break,
                 ring => ring?,
             };

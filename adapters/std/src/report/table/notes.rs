@@ -142,11 +142,15 @@ pub(super) fn records(report: &Report) -> String {
         ("invalid", health.invalid),
         ("of unknown events", health.unknown_events),
         ("rings refused", health.rings_refused),
+        ("in rings outside the shared file", health.hidden_records),
         ("observer panics", health.observer_panics),
     ];
     for (name, count) in faults.into_iter().filter(|(_, count)| *count > 0) {
         // Writing into a string does not fail.
         let _ = write!(line, "; {} {name}", grouped(count));
+    }
+    if let Some(error) = &health.not_shared {
+        let _ = write!(line, "; rings are not shared: {error}");
     }
     line
 }

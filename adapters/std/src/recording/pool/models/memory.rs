@@ -11,6 +11,7 @@ use loom::cell::UnsafeCell;
 use tailwatch_core::{Ring, Slot};
 
 use super::ring_budget::{Purpose, RingBudget, Taken};
+use crate::shared::writer::SharedRing;
 
 /// A ring of four records, as in every model.
 pub(crate) struct RingMemory {
@@ -46,6 +47,15 @@ impl RingMemory {
     #[expect(clippy::unnecessary_wraps, reason = "as in `ring_memory.rs`")]
     pub(crate) fn bytes_of(capacity: usize) -> Option<usize> {
         Some(capacity)
+    }
+
+    /// Nothing is shared in the models.
+    pub(crate) fn shared(ring: SharedRing) -> Self {
+        match ring.0 {}
+    }
+
+    pub(crate) fn as_shared(&self) -> Option<&SharedRing> {
+        None
     }
 
     pub(crate) fn capacity(&self) -> usize {
