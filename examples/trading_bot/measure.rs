@@ -32,6 +32,9 @@ pub(crate) fn events() -> Vec<EventInfo> {
 /// its core with other threads.
 pub(crate) const RING_CAPACITY: usize = 262_144;
 
+/// The size of the shared file: 15 rings fit.
+const SHARE_BYTES: usize = 64 << 20;
+
 /// The longest poll interval of the drain: short compared with how long a ring lasts.
 const LONGEST_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -45,6 +48,9 @@ pub(crate) fn builder(
     builder = builder.events(&events());
     if let Some(core) = options.pin_drain {
         builder = builder.drain_core(core);
+    }
+    if let Some(name) = &options.share {
+        builder = builder.share(name).share_bytes(SHARE_BYTES);
     }
     if let Some(path) = &options.sla {
         builder = builder.limits(&read_limits(path)?);

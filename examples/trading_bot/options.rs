@@ -62,6 +62,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
 
+    /// Share the rings under this name with the command `tailwatch`
+    #[arg(long, value_name = "NAME|PATH")]
+    pub(crate) share: Option<String>,
+
     /// Pin the drain's thread to this core (`trading_bot` only)
     #[arg(long, value_name = "CORE")]
     pub(crate) pin_drain: Option<usize>,

@@ -28,8 +28,13 @@ max_period = "1m 30s"
 windows = ["1s/10", { length = "2s", slices = 4 }]
 outcomes = "any"
 enabled = false
+share = "bot"
+share_bytes = 1_000_000
+share_optional = true
+keep_shared = true
+keep_crashed = 0
 "#;
-const VARIABLES: [(&str, &str); 14] = [
+const VARIABLES: [(&str, &str); 19] = [
     ("RING_CAPACITY", "1024"),
     ("MAX_RING_CAPACITY", "65536"),
     ("RINGS", " 1_0 "),
@@ -44,6 +49,11 @@ const VARIABLES: [(&str, &str); 14] = [
     ("WINDOWS", "1s/10, 2s/4"),
     ("OUTCOMES", "any"),
     ("ENABLED", "false"),
+    ("SHARE", "bot"),
+    ("SHARE_BYTES", "1000000"),
+    ("SHARE_OPTIONAL", "true"),
+    ("KEEP_SHARED", "true"),
+    ("KEEP_CRASHED", "0"),
 ];
 
 /// Returns the events that the files may name.

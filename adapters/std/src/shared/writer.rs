@@ -15,7 +15,7 @@ mod thread_log;
 
 use core::{
     sync::atomic::{
-        AtomicBool, AtomicU64,
+        AtomicBool, AtomicU64, AtomicUsize,
         Ordering::{Relaxed, Release},
         fence,
     },
@@ -83,6 +83,8 @@ pub(crate) struct Share {
     area: Mutex<RingArea>,
     /// Whether a thread without a ring may get one from the file, as of the last look.
     has_room: AtomicBool,
+    /// How many bytes of the file are in use.
+    in_use: AtomicUsize,
     /// The capacity of a thread's first ring.
     first_capacity: usize,
     hidden_threads: AtomicU64,
@@ -149,6 +151,7 @@ impl Share {
             log: ThreadLog::new(threads),
             area: Mutex::new(RingArea::new(rings, first_ring, bytes)),
             has_room: AtomicBool::new(true),
+            in_use: AtomicUsize::new(first_ring),
             first_capacity: sizes.rings.capacity,
             hidden_threads: AtomicU64::new(0),
             anchors: AtomicU64::new(0),
@@ -235,6 +238,7 @@ impl Share {
         if index.is_some() || purpose == Purpose::First {
             self.has_room.store(has_room, Relaxed);
         }
+        self.in_use.store(area.bytes_in_use(), Relaxed);
         drop(area);
         let (index, offset) = index.zip(offset)?;
         // SAFETY: `SharedRing` keeps `Self` and therefore the mapping. The area has made the ring.
@@ -284,7 +288,7 @@ impl Share {
 
     /// Returns how many bytes of memory the file takes.
     pub(crate) fn bytes_in_use(&self) -> usize {
-        locked(&self.area).bytes_in_use()
+        self.in_use.load(Relaxed)
     }
 
     /// Adds an event, with its labels.
