@@ -138,6 +138,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         collector.flush();
         let expected = (RECORDED.len() * 2 - 1) * TIMES;
         assert_eq!(collector.health().produced, expected as u64, "everything is recorded");
+        #[cfg(target_os = "linux")]
+        {
+            let shared = builder(mode).share("tailwatch-cache-lines").start()?;
+            shared.register_thread("counted")?;
+            run(&[("shared", guard)], name)?;
+            collector.register_thread("counted")?;
+        }
         if mode == ClockMode::Relaxed {
             collector.set_enabled(false);
             run(&[("disabled", guard)], name)?;

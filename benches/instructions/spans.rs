@@ -163,9 +163,11 @@ fn count_spans(collector: &Collector, row: &str, times: u32, work: Work) -> u64 
 
 /// Counts the instructions of every form.
 pub(crate) fn run() -> Result<(), Box<dyn Error>> {
-    let start = |mode| -> Result<Collector, Box<dyn Error>> {
+    let start = |mode, share: Option<&str>| -> Result<Collector, Box<dyn Error>> {
         black_box(Library::First);
-        let collector = Collector::builder()
+        let builder = Collector::builder();
+        let builder = share.into_iter().fold(builder, |builder, name| builder.share(name));
+        let collector = builder
             .ignore_environment()
             .manual_drain()
             .clock_mode(mode)
@@ -183,16 +185,21 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     };
 
     for (name, mode) in [("relaxed", ClockMode::Relaxed), ("ordered", ClockMode::Ordered)] {
-        let collector = start(mode)?;
+        let collector = start(mode, None)?;
         for (form, records, work) in FORMS {
             let written = count_spans(&collector, &format!("span/{form}/{name}"), SPANS, work);
             assert_eq!(written, u64::from(records * SPANS), "{form}: every span is recorded");
+        }
+        if cfg!(target_os = "linux") {
+            let collector = start(mode, Some("tailwatch-instructions"))?;
+            let written = count_spans(&collector, &format!("span/shared/{name}"), SPANS, guard);
+            assert_eq!(written, u64::from(2 * SPANS), "shared: every span is recorded");
         }
     }
 
     count("span/floor/relaxed", SPANS, || floor(black_box(SPANS)));
 
-    let collector = start(ClockMode::Relaxed)?;
+    let collector = start(ClockMode::Relaxed, None)?;
     let share = collector.set_sampling_rate(Trading::OrderPlacement, 0.125)?;
     let written = count_spans(&collector, "span/sampled/relaxed", SAMPLED_SPANS, guard);
     let expected = f64::from(2 * SAMPLED_SPANS) * share;

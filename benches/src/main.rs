@@ -24,6 +24,7 @@ mod realistic;
 mod rounds;
 mod scale;
 mod series;
+mod shared;
 mod tokio;
 mod verdict;
 mod versus;
@@ -107,6 +108,8 @@ enum Bench {
     },
     /// The variation of a single record's cost, compared with two bare readings of the counter
     Jitter(Effort),
+    /// A span in a ring of a shared file, compared with one in a ring of the process
+    Shared(Effort),
     /// The cost of measuring to a program that needs the whole cache, for several ring sizes
     Guest(Effort),
     /// The cost of measuring on top of candle processing that takes 10 ms, and 10 µs
@@ -144,6 +147,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         Bench::Overhead { effort: Effort { smoke }, row: None } => overhead::run(smoke),
         Bench::Jitter(Effort { smoke }) => jitter::run(smoke),
+        Bench::Shared(Effort { smoke }) => shared::run(smoke),
         Bench::Guest(Effort { smoke }) => guest::run(smoke),
         Bench::Realistic(Effort { smoke }) => realistic::run(smoke),
         Bench::Tokio(Effort { smoke }) => tokio::run(smoke),

@@ -28,7 +28,7 @@ const PLOTS: &str = "benches/plots";
 const LOCK: &str = include_str!("../../Cargo.lock");
 
 /// The benches: name, title, and whether there is a plot of its results.
-const BENCHES: [(&str, &str, bool); 14] = [
+const BENCHES: [(&str, &str, bool); 15] = [
     ("versus", "The cost of a span, by form and by peer", true),
     ("drain", "The drain, from the ring to quantiles", false),
     ("rate", "The drain at different record rates", true),
@@ -40,6 +40,7 @@ const BENCHES: [(&str, &str, bool); 14] = [
     ("overhead", "The cost of a span, and what the collector reports", false),
     ("idle", "Processor time while idle", false),
     ("jitter", "Variation of a single record's cost", false),
+    ("shared", "A span in a shared ring", false),
     ("guest", "Measuring a program that needs the cache", false),
     ("realistic", "Candle processing", false),
     ("tokio", "Tokio tasks", false),

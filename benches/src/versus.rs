@@ -2,7 +2,7 @@
 
 mod aligned;
 mod burst;
-mod cold;
+pub(crate) mod cold;
 mod collectors;
 mod forms;
 mod outcome;
@@ -31,7 +31,7 @@ const TURN: u32 = 8_000;
 /// which the shortest is 1 ms.
 const LONG_TURN: u32 = 200_000;
 
-type Work = fn(u32);
+pub(crate) type Work = fn(u32);
 
 /// The forms of a span, in both clock modes.
 const FORMS: [(&str, &str, Work, Fate); 13] = [

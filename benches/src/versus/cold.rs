@@ -29,20 +29,20 @@ const CODE_BYTES: usize = 640;
 const FETCHED_AFTER: Duration = Duration::from_micros(1);
 
 /// A contestant, and the function whose code is fetched before its span is timed.
-pub(super) struct Single<'c> {
-    pub(super) contestant: Contestant<'c>,
-    pub(super) code: Option<Work>,
+pub(crate) struct Single<'c> {
+    pub(crate) contestant: Contestant<'c>,
+    pub(crate) code: Option<Work>,
 }
 
 /// The results of each round, in nanoseconds: for each contestant, without what the timing takes on
 /// average, and for the timing itself.
-pub(super) struct Singles {
-    pub(super) contestants: Vec<Vec<f64>>,
-    pub(super) timing: Vec<f64>,
+pub(crate) struct Singles {
+    pub(crate) contestants: Vec<Vec<f64>>,
+    pub(crate) timing: Vec<f64>,
 }
 
 /// Times each contestant once in each of `rounds` rounds.
-pub(super) fn run(singles: &mut [Single<'_>], rounds: usize) -> Singles {
+pub(crate) fn run(singles: &mut [Single<'_>], rounds: usize) -> Singles {
     let walked = vec![1_u64; WALKED_BYTES / size_of::<u64>()];
     let mut nothing =
         Single { contestant: Contestant::new("nothing", |_| black_box(())), code: None };
