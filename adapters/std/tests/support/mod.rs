@@ -257,3 +257,33 @@ pub(crate) fn in_own_process(name: &str, test: impl FnOnce()) {
     assert!(output.status.success(), "{printed}{errors}");
     assert!(printed.contains("1 passed"), "{name} is no test: {printed}");
 }
+
+/// A directory of one test, in memory if possible, which is removed with this.
+#[derive(Debug)]
+pub(crate) struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let memory = std::path::PathBuf::from("/dev/shm");
+        let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        let number = NUMBER.fetch_add(1, SeqCst);
+        let directory = parent.join(format!("tailwatch-test-{}-{number}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        Self(directory)
+    }
+
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        &self.0
+    }
+
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
