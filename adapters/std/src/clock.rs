@@ -79,7 +79,7 @@ impl Calibration {
     /// Determines source and rate. This takes up to 0.2 s, during which the crate `quanta` compares
     /// the counter with the monotonic clock.
     fn calibrate() -> Self {
-        let base = Instant::now();
+        let base = monotonic_zero();
         let monotonic = Self { source: ClockSource::Monotonic, rate: TickRate::NANOSECONDS, base };
         if !ThreadClock::HAS_COUNTER {
             return monotonic;
@@ -107,6 +107,32 @@ impl Calibration {
     }
 }
 
+/// Returns the time at which the operating system's monotonic clock reads 0, as exactly as two
+/// readings of it can be compared, which is to some ten nanoseconds. So the ticks of processes that
+/// read this clock are comparable.
+#[cfg(target_os = "linux")]
+fn monotonic_zero() -> Instant {
+    use rustix::time::{ClockId, clock_gettime};
+    let read = || {
+        let time = clock_gettime(ClockId::Monotonic);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+    };
+    let attempt = || {
+        let (before, now, after) = (read(), Instant::now(), read());
+        let spread = after.saturating_sub(before);
+        (spread, now.checked_sub(before + spread / 2))
+    };
+    let closest = (0..8).map(|_| attempt()).min_by_key(|(spread, _)| *spread);
+    closest.and_then(|(_, zero)| zero).unwrap_or_else(Instant::now)
+}
+
+/// Returns the present time: elsewhere, ticks are of one process only.
+#[cfg(not(target_os = "linux"))]
+fn monotonic_zero() -> Instant {
+    Instant::now()
+}
+
 /// The clock that the recording threads and the drain of a collector read.
 #[derive(Clone, Copy, Debug)]
 pub struct HostClock(ThreadClock);
@@ -118,12 +144,7 @@ impl HostClock {
     /// The first call in a process calibrates the counter, which takes up to 0.2 s.
     pub fn new(mode: ClockMode) -> Self {
         let Calibration { source, rate, base } = Calibration::of_this_process();
-        let method = match (source, mode) {
-            (ClockSource::Monotonic, _) => ReadMethod::Monotonic,
-            (ClockSource::Tsc, ClockMode::Ordered) => ReadMethod::TscOrdered,
-            (ClockSource::Tsc, ClockMode::Relaxed) => ReadMethod::TscRelaxed,
-        };
-        Self(ThreadClock { method, rate, base })
+        Self(ThreadClock { method: method(source, mode), rate, base })
     }
 
     /// Creates a clock that reads the operating system's monotonic clock, even if the processor's
@@ -134,6 +155,12 @@ impl HostClock {
         let Calibration { base, .. } = Calibration::of_this_process();
         let (method, rate) = (ReadMethod::Monotonic, TickRate::NANOSECONDS);
         Self(ThreadClock { method, rate, base })
+    }
+
+    /// Creates the clock of another process of this machine, which has this rate. The base of the
+    /// operating system's clock is the same in all of them.
+    pub(crate) fn of_other_process(source: ClockSource, mode: ClockMode, rate: TickRate) -> Self {
+        Self(ThreadClock { method: method(source, mode), rate, base: monotonic_zero() })
     }
 
     /// Returns where the clock reads its ticks.
@@ -157,6 +184,15 @@ impl HostClock {
     /// Returns the clock without its calibration, as threads read it.
     pub(crate) const fn for_threads(&self) -> ThreadClock {
         self.0
+    }
+}
+
+/// Returns how a clock of this source is read in this mode.
+const fn method(source: ClockSource, mode: ClockMode) -> ReadMethod {
+    match (source, mode) {
+        (ClockSource::Monotonic, _) => ReadMethod::Monotonic,
+        (ClockSource::Tsc, ClockMode::Ordered) => ReadMethod::TscOrdered,
+        (ClockSource::Tsc, ClockMode::Relaxed) => ReadMethod::TscRelaxed,
     }
 }
 

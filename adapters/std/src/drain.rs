@@ -17,6 +17,13 @@ pub(crate) mod lane_rings;
 mod limit_watch;
 mod lost_ends;
 pub(crate) mod more_events;
+#[cfg(all(
+    target_os = "linux",
+    target_pointer_width = "64",
+    target_endian = "little",
+    not(tailwatch_loom)
+))]
+pub(crate) mod outside;
 mod overhead;
 pub(crate) mod pass;
 pub(crate) mod pass_kind;
@@ -203,7 +210,7 @@ impl Drain {
     /// Publishes a report. With `is_complete`, all times in it are as of now.
     fn publish(&mut self, is_complete: bool) {
         let Self { readers, aggregator, clocks, limits, publisher, .. } = self;
-        let contents = publisher.fill(is_complete, clocks, readers, aggregator, limits);
+        let contents = publisher.fill(is_complete, clocks, readers.names(), aggregator, limits);
         let report = Report {
             started_unix_ns: self.clocks.started_unix_ns(),
             uptime_ns: nanos(self.clocks.uptime()),

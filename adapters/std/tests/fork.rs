@@ -6,30 +6,61 @@
 #[cfg(not(unix))]
 fn main() {}
 
+/// A check, and its name.
+#[cfg(unix)]
+type Check = (&'static str, fn());
+
+#[cfg(unix)]
+const CHECKS: [Check; 11] = [
+    ("children_record_and_turn_switches", unix::children_record_and_turn_switches),
+    ("a_fork_waits_for_a_change_of_a_switch", unix::a_fork_waits_for_a_change_of_a_switch),
+    (
+        "a_process_forks_while_threads_move_to_larger_rings",
+        unix::a_process_forks_while_threads_move_to_larger_rings,
+    ),
+    (
+        "a_child_drops_or_stops_its_copy_of_the_collector",
+        handles::a_child_drops_or_stops_its_copy_of_the_collector,
+    ),
+    (
+        "a_child_calls_every_method_while_the_parent_drains",
+        handles::a_child_calls_every_method_while_the_parent_drains,
+    ),
+    ("a_child_installs_a_collector_of_its_own", handles::a_child_installs_a_collector_of_its_own),
+    ("nobody_drains_or_judges_in_a_child", handles::nobody_drains_or_judges_in_a_child),
+    (
+        "a_child_drops_a_reporter_a_probe_and_a_trace",
+        handles::a_child_drops_a_reporter_a_probe_and_a_trace,
+    ),
+    (
+        "a_child_drops_a_collector_whose_observer_has_a_file",
+        handles::a_child_drops_a_collector_whose_observer_has_a_file,
+    ),
+    (
+        "a_hook_forks_while_the_program_changes_the_sampling",
+        handles::a_hook_forks_while_the_program_changes_the_sampling,
+    ),
+    ("a_hook_forks", handles::a_hook_forks),
+];
+
 #[cfg(unix)]
 fn main() {
-    unix::children_record_and_turn_switches();
-    println!("children_record_and_turn_switches: ok");
-    unix::a_fork_waits_for_a_change_of_a_switch();
-    println!("a_fork_waits_for_a_change_of_a_switch: ok");
-    unix::a_process_forks_while_threads_move_to_larger_rings();
-    println!("a_process_forks_while_threads_move_to_larger_rings: ok");
-    handles::a_child_drops_or_stops_its_copy_of_the_collector();
-    println!("a_child_drops_or_stops_its_copy_of_the_collector: ok");
-    handles::a_child_calls_every_method_while_the_parent_drains();
-    println!("a_child_calls_every_method_while_the_parent_drains: ok");
-    handles::a_child_installs_a_collector_of_its_own();
-    println!("a_child_installs_a_collector_of_its_own: ok");
-    handles::nobody_drains_or_judges_in_a_child();
-    println!("nobody_drains_or_judges_in_a_child: ok");
-    handles::a_child_drops_a_reporter_a_probe_and_a_trace();
-    println!("a_child_drops_a_reporter_a_probe_and_a_trace: ok");
-    handles::a_child_drops_a_collector_whose_observer_has_a_file();
-    println!("a_child_drops_a_collector_whose_observer_has_a_file: ok");
-    handles::a_hook_forks_while_the_program_changes_the_sampling();
-    println!("a_hook_forks_while_the_program_changes_the_sampling: ok");
-    handles::a_hook_forks();
-    println!("a_hook_forks: ok");
+    for (name, check) in CHECKS {
+        check();
+        println!("{name}: ok");
+    }
+    #[cfg(target_os = "linux")]
+    {
+        child::share_from_now_on();
+        for (name, check) in CHECKS {
+            check();
+            println!("{name}, with shared rings: ok");
+        }
+        for (name, check) in sharing::CHECKS {
+            check();
+            println!("{name}: ok");
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -38,6 +69,9 @@ mod child;
 #[cfg(unix)]
 #[path = "fork/handles.rs"]
 mod handles;
+#[cfg(target_os = "linux")]
+#[path = "fork/sharing.rs"]
+mod sharing;
 
 #[cfg(unix)]
 mod unix {
@@ -49,7 +83,7 @@ mod unix {
 
     use tailwatch::{Collector, Trading, measure, record_value};
 
-    use crate::child::in_child;
+    use crate::child::{builder, in_child};
 
     /// The threads of the parent that record, and half of the collector's rings.
     const THREADS: usize = 4;
@@ -71,12 +105,8 @@ mod unix {
     }
 
     pub(crate) fn children_record_and_turn_switches() {
-        let collector = Collector::builder()
-            .ignore_environment()
-            .manual_drain()
-            .rings(2 * THREADS)
-            .start()
-            .expect("the settings are valid");
+        let collector =
+            builder().manual_drain().rings(2 * THREADS).start().expect("the settings are valid");
         collector.install().expect("no other collector is installed");
         let turn = Arc::new(Barrier::new(THREADS));
         let threads = start_threads(THREADS - 1, 3, &turn);
@@ -107,7 +137,7 @@ mod unix {
 
     /// A child forks while another thread of the parent turns a switch all the time.
     pub(crate) fn a_fork_waits_for_a_change_of_a_switch() {
-        let collector = Collector::builder().ignore_environment().start();
+        let collector = builder().start();
         let collector = collector.expect("the settings are valid");
         collector.register_thread("forking").expect("a ring is free");
         let is_over = AtomicBool::new(false);
@@ -133,7 +163,7 @@ mod unix {
     pub(crate) fn a_process_forks_while_threads_move_to_larger_rings() {
         const FORKS: u64 = 100;
         const RECORDS: u64 = 1_000;
-        let collector = Collector::builder().ignore_environment().ring_capacity(64).start();
+        let collector = builder().ring_capacity(64).start();
         let collector = collector.expect("the settings are valid");
         collector.install().expect("no other collector is installed");
         let record = || (0..RECORDS).for_each(|n| record_value(Trading::QueueBacklog, n));

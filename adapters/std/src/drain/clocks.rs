@@ -37,6 +37,15 @@ impl Clocks {
         Self { clock, started: now, now, wall: now, leaps: 0 }
     }
 
+    /// Returns the clocks of another process, whose collector started at `started`.
+    #[cfg_attr(
+        any(not(target_os = "linux"), tailwatch_loom),
+        allow(dead_code, reason = "nothing is shared")
+    )]
+    pub(super) fn of_other_process(clock: HostClock, started: Anchor, now: Anchor) -> Self {
+        Self { clock, started, now, wall: now, leaps: 0 }
+    }
+
     /// Reads all clocks for a pass.
     pub(super) fn read(&mut self) {
         self.advance(Anchor::take(&self.clock));

@@ -105,7 +105,7 @@ impl LimitWatch {
         self.replace(event, &values, origins.collect(), aggregator)
     }
 
-    fn replace(
+    pub(super) fn replace(
         &mut self,
         event: EventId,
         limits: &[Limit],

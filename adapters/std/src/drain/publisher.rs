@@ -13,8 +13,8 @@ use super::{
     clocks::Clocks,
     limit_watch::LimitWatch,
     positions::Positions,
-    readers::Readers,
     storage::Boxed,
+    thread_names::ThreadNames,
 };
 use crate::{
     recording::{identity::Identity, pool::Pool},
@@ -155,7 +155,7 @@ impl Publisher {
         &mut self,
         is_complete: bool,
         clocks: &Clocks,
-        readers: &Readers,
+        threads: &ThreadNames,
         aggregator: &mut Aggregator<Boxed>,
         limits: &mut LimitWatch,
     ) -> Contents {
@@ -186,7 +186,7 @@ impl Publisher {
         let (outdated, contained) = changes.outdated();
         let data_bytes = if is_new { 0 } else { self.sizes[1].data };
         let tag_names = tag_names.as_ref();
-        let parts = &mut Parts { clocks, readers, aggregator, slowest, tag_names, data_bytes };
+        let parts = &mut Parts { clocks, threads, aggregator, slowest, tag_names, data_bytes };
         let mut of_limits = outdated.limits.clone();
         of_limits.insert_all(&outdated.events);
         for id in outdated.events.iter() {
@@ -256,7 +256,7 @@ impl Publisher {
 /// What is needed to compute the parts of a report.
 struct Parts<'a> {
     clocks: &'a Clocks,
-    readers: &'a Readers,
+    threads: &'a ThreadNames,
     aggregator: &'a mut Aggregator<Boxed>,
     /// A buffer for the slowest samples.
     slowest: &'a mut [Exemplar],
@@ -321,7 +321,7 @@ impl Parts<'_> {
         scope: Scope,
         wanted: impl Fn(&Exemplar) -> bool,
     ) {
-        let Self { clocks, readers, aggregator, slowest, tag_names, .. } = self;
+        let Self { clocks, threads, aggregator, slowest, tag_names, .. } = self;
         let (found, converter) = aggregator.slowest(event, scope, slowest);
         let slowest = || found.iter().filter(|slow| wanted(slow));
         let samples = &mut statistics.slowest;
@@ -333,7 +333,7 @@ impl Parts<'_> {
             let (start_unix_ns, duration) =
                 (clocks.unix_ns(slow.start()), converter.value(slow.value()));
             let outcome = slow.outcome();
-            let (tag, Identity { name, tid }) = (slow.tag(), readers.thread(slow.source()));
+            let (tag, Identity { name, tid }) = (slow.tag(), threads.identity(slow.source()));
             let tag_name = tag_names.and_then(|names| {
                 let tag = tag.filter(|tag| *tag != 0)?;
                 let is_same = |(of, long, _): &&(_, _, _)| (*of, *long) == (tag, duration);

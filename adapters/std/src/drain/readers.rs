@@ -361,9 +361,9 @@ impl Readers {
         self.threads.names.bytes()
     }
 
-    /// Returns the thread that is the source of an exemplar.
-    pub(super) fn thread(&self, source: u16) -> &Identity {
-        self.threads.names.identity(source)
+    /// Returns the threads that are the sources of exemplars.
+    pub(super) fn names(&self) -> &ThreadNames {
+        &self.threads.names
     }
 }
 
@@ -569,7 +569,7 @@ mod tests {
             for (pass, left) in [(1, true), (2, true), (3, false)] {
                 assert!(pool.lane(0).is_taken(), "pass {pass}");
                 assert_eq!(parts.pass(PassKind::DueUpTo(4)).has_more, left, "pass {pass}");
-                assert_eq!(*parts.readers.thread(number), identity);
+                assert_eq!(*parts.readers.names().identity(number), identity);
             }
             assert!(pool.lane(0).is_free());
         }

@@ -37,12 +37,11 @@ impl LogEntry {
     /// Notes that the thread moves from one ring to another. Wait-free.
     pub(super) fn go_on(&self, from: Option<&RingMemory>, to: &RingMemory) {
         let Some(from) = from.and_then(RingMemory::as_shared) else { return };
-        match to.as_shared() {
-            Some(to) => self.set(from.go_on(self.row(), to)),
-            None => {
-                from.hide(self.row());
-                self.set(None);
-            }
+        if let Some(to) = to.as_shared() {
+            self.set(from.go_on(self.row(), to));
+        } else {
+            from.hide(self.row());
+            self.set(None);
         }
     }
 

@@ -143,6 +143,17 @@ impl Pool {
         settings: RingSettings,
         clock: HostClock,
     ) -> io::Result<Self> {
+        let pool = Self::empty(share, settings, clock);
+        pool.keep_spares()?;
+        Ok(pool)
+    }
+
+    /// Creates a pool that has no ring yet.
+    pub(crate) fn empty(
+        share: Option<Arc<Share>>,
+        settings: RingSettings,
+        clock: HostClock,
+    ) -> Self {
         let pool = Self {
             lanes: (0..settings.lanes).map(|_| Lane::new()).collect(),
             settings,
@@ -171,8 +182,7 @@ impl Pool {
         };
         // Nothing of an event without a number can be recorded.
         pool.gate.close_event(EventId::UNNUMBERED);
-        pool.keep_spares()?;
-        Ok(pool)
+        pool
     }
 
     /// Locks the rings in memory, so that the operating system cannot swap them out. Rings that

@@ -372,7 +372,7 @@ impl Settings {
             BuildError::ClockSource { .. } => keyed("clock", &self.clock),
             BuildError::Priority { .. } => keyed("drain_priority", &self.drain_priority),
             BuildError::Lock { .. } => keyed("mlock", &self.mlock),
-            BuildError::Share(ShareError::TooSmall { .. })
+            BuildError::Share(ShareError::TooSmall { .. } | ShareError::TooLarge { .. })
                 if self.share_bytes.origin != Origin::Default =>
             {
                 keyed("share_bytes", &self.share_bytes)

@@ -17,6 +17,9 @@ pub(crate) const HEADER_WORDS: usize = 512;
 pub(crate) const MAX_TABLES: usize = 16;
 /// The largest number of rings.
 pub(crate) const MAX_RINGS: usize = 4_096;
+/// The largest size of a file in bytes: more memory than rings can sensibly take. It bounds the
+/// time that a reader spends on a file that somebody made up.
+pub(crate) const MAX_FILE_BYTES: u64 = 4 << 30;
 /// The alignment of a ring in the file, in bytes.
 pub(crate) const RING_ALIGN: usize = 128;
 
@@ -64,6 +67,7 @@ pub(crate) mod header {
     pub(crate) const CONTROL_OFFSET: usize = 21;
     pub(crate) const CONTROL_BYTES: usize = 22;
     pub(crate) const TABLE_COUNT: usize = 23;
+    pub(crate) const STARTED: usize = 24;
     /// Two anchors, each of [`ANCHOR_WORDS`](super::anchor::WORDS).
     pub(crate) const ANCHORS: usize = 32;
     pub(crate) const NAME: TextField = TextField { at: 40, words: 16 };
@@ -145,7 +149,7 @@ pub(crate) mod limit {
     use super::TextField;
 
     pub(crate) const TYPE: u64 = 3;
-    pub(crate) const GENERATION: usize = 0;
+    // The generation is word 0, as in every row that is used again.
     pub(crate) const RETIRED: usize = 1;
     pub(crate) const EVENT: usize = 2;
     pub(crate) const KIND: usize = 3;

@@ -3,6 +3,7 @@
 use core::fmt;
 use std::{error, io, path::PathBuf};
 
+use super::layout::MAX_FILE_BYTES;
 use crate::settings::visible::Visible;
 
 /// The error returned when a collector cannot share its rings with other processes.
@@ -37,6 +38,11 @@ pub enum ShareError {
         share_bytes: usize,
         /// The smallest size that is large enough.
         needed: usize,
+    },
+    /// The file would be larger than 4 GiB.
+    TooLarge {
+        /// The size that was set.
+        share_bytes: usize,
     },
     /// The file system has less room than the file may need.
     NoSpace {
@@ -96,10 +102,9 @@ impl fmt::Display for ShareError {
             ),
             Self::Name { name } => write!(
                 f,
-                "{:?} cannot be the name of a shared file; write 1 to 64 letters, digits, `.`, `_` \
+                "{name:?} cannot be the name of a shared file; write 1 to 64 letters, digits, `.`, `_` \
                  or `-`, not beginning with a dot, such as \"bot\", or a path that ends in such a \
-                 name",
-                name
+                 name"
             ),
             Self::Directory { path, problem } => write!(
                 f,
@@ -117,6 +122,11 @@ impl fmt::Display for ShareError {
                 f,
                 "a shared file of {share_bytes} bytes (`share_bytes`) has no room for its tables \
                  and the first rings; set at least {needed}, or a smaller `ring_capacity`"
+            ),
+            Self::TooLarge { share_bytes } => write!(
+                f,
+                "a shared file of {share_bytes} bytes (`share_bytes`) is too large; the maximum is \
+                 {MAX_FILE_BYTES}"
             ),
             Self::NoSpace { path, needed, available } => write!(
                 f,

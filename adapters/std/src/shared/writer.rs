@@ -14,6 +14,7 @@ mod tables;
 mod thread_log;
 
 use core::{
+    mem,
     sync::atomic::{
         AtomicBool, AtomicU64, AtomicUsize,
         Ordering::{Relaxed, Release},
@@ -21,7 +22,7 @@ use core::{
     },
     time::Duration,
 };
-use std::{fs::File, io, mem, path::Path, sync::Arc};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
 use tailwatch_core::{Clock, EventId, Limit, Ring, WindowSpec};
@@ -36,7 +37,8 @@ use self::{
 };
 use super::{
     layout::{
-        HEADER_WORDS, MAGIC, VERSION, WORD_BYTES, anchor, clock_mode, clock_source, header, state,
+        HEADER_WORDS, MAGIC, MAX_FILE_BYTES, VERSION, WORD_BYTES, anchor, clock_mode, clock_source,
+        header, state,
     },
     machine,
     share_error::ShareError,
@@ -115,10 +117,13 @@ impl Share {
         let place = Place::new(&spec.share, pid, start)?;
         let page = rustix::param::page_size();
         let ring_specs = Tables::specs(sizes, spec.bytes);
-        let table_words: usize = ring_specs.iter().map(|spec| spec.all_words()).sum();
+        let table_words: usize = ring_specs.iter().map(table::TableSpec::all_words).sum();
         let first_ring = ((HEADER_WORDS + table_words) * WORD_BYTES).next_multiple_of(page);
         let ring_bytes = Ring::layout(sizes.rings.capacity).map_or(usize::MAX, |ring| ring.size());
         let needed = ring_bytes.next_multiple_of(page).saturating_add(first_ring);
+        if spec.bytes as u64 > MAX_FILE_BYTES {
+            return Err(ShareError::TooLarge { share_bytes: spec.bytes });
+        }
         if spec.bytes < needed {
             return Err(ShareError::TooSmall { share_bytes: spec.bytes, needed });
         }
@@ -203,6 +208,7 @@ impl Share {
     /// Writes what the drain reads at its start: when that was, its windows and how long it pauses.
     pub(crate) fn begin(&self, started: &Anchor, windows: &[WindowSpec], max_period: Duration) {
         self.words.store(header::CREATED_UNIX_NS, started.unix_ns);
+        self.words.store(header::STARTED, started.ticks);
         self.words.store(header::MAX_PERIOD_NS, nanos(max_period));
         locked(&self.tables).set_windows(windows);
         self.note_pass(started, &PassCounts { is_recording: true, ..PassCounts::default() });

@@ -2,8 +2,41 @@
 
 #![allow(unsafe_code, reason = "`fork` and `waitpid`")]
 
-use core::time::Duration;
-use std::{thread, time::Instant};
+use core::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+use std::{path::PathBuf, thread, time::Instant};
+
+use tailwatch::{Builder, Collector};
+
+/// Whether the collectors share their rings.
+static SHARES: AtomicBool = AtomicBool::new(false);
+
+/// How many collectors have shared their rings.
+static SHARED: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes all collectors that are built from now on share their rings.
+#[cfg(target_os = "linux")]
+pub(crate) fn share_from_now_on() {
+    SHARES.store(true, Relaxed);
+}
+
+/// Returns the path at which the next collector shares its rings, without the numbers.
+pub(crate) fn next_shared() -> PathBuf {
+    let number = SHARED.fetch_add(1, Relaxed);
+    std::env::temp_dir().join(format!("tailwatch-fork-{}-{number}", std::process::id()))
+}
+
+/// Returns a builder that ignores the environment and, from a certain moment on, shares the rings.
+pub(crate) fn builder() -> Builder {
+    let builder = Collector::builder().ignore_environment();
+    if SHARES.load(Relaxed) {
+        builder.share(next_shared().to_str().expect("the path is text"))
+    } else {
+        builder
+    }
+}
 
 /// Runs `child` in a forked child process, and asserts that it returns within 30 s.
 pub(crate) fn in_child(child: impl FnOnce()) {

@@ -14,15 +14,11 @@ use std::{
 };
 
 use tailwatch::{
-    Builder, Collector, EventError, HiccupProbe, InstallError, RegisterError, Reporter, Sampling,
+    Collector, EventError, HiccupProbe, InstallError, RegisterError, Reporter, Sampling,
     SamplingError, SetLimitsError, SlowSample, TraceWriter, Trading, measure, record_value,
 };
 
-use crate::child::{await_child, in_child};
-
-fn builder() -> Builder {
-    Collector::builder().ignore_environment()
-}
+use crate::child::{await_child, builder, in_child};
 
 /// An observer makes passes slow, so that the drain has its lock at most forks.
 fn start_busy() -> Collector {

@@ -11,12 +11,13 @@ use tailwatch_core::{
 };
 
 use super::super::changes::UNREAD_PAUSE;
-use super::{Changes, Clocks, Contents, LimitWatch, Publisher, REFRESH_EVERY, Readers};
+use super::{Changes, Clocks, Contents, LimitWatch, Publisher, REFRESH_EVERY};
 use crate::{
     clock::{Anchor, HostClock, nanos},
     drain::{
         coverage::Coverage,
         overhead::Overhead,
+        readers::Readers,
         sampling::{Sampler, Sampling},
         storage::Boxed,
     },
@@ -271,7 +272,7 @@ impl Parts {
         let Self { publisher, clocks, readers, aggregator, limits, .. } = self;
         let now = clocks.now().monotonic;
         let Contents { events, sla, times_at } =
-            publisher.fill(is_complete, clocks, readers, aggregator, limits);
+            publisher.fill(is_complete, clocks, readers.names(), aggregator, limits);
         let report = Report { sla, ..Report::empty(0, clocks.report(), events) };
         publisher.publish(report, times_at, now);
         assert!(now - times_at < if self.has_many { UNREAD_PAUSE } else { REFRESH_EVERY });
@@ -295,7 +296,7 @@ impl Parts {
         }
         let mut all_limits = LimitWatch::new(Arc::clone(&self.pool), Random::ALL.into());
         all_limits.origins.clone_from(&limits.origins);
-        let mut expected = anew.fill(true, clocks, readers, aggregator, &mut all_limits);
+        let mut expected = anew.fill(true, clocks, readers.names(), aggregator, &mut all_limits);
         let mut found =
             Contents { events: report.events.clone(), sla: report.sla.clone(), times_at };
         let is_pending = publisher.changes.due_at(now).is_some();

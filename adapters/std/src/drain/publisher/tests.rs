@@ -5,7 +5,9 @@ use tailwatch_core::{Event, Limit, Record, Shape, Trading};
 use super::*;
 use crate::{
     clock::HostClock,
-    drain::{Drain, Setup, pass_kind::PassKind, sampling::Sampler, test_aggregator},
+    drain::{
+        Drain, Setup, pass_kind::PassKind, readers::Readers, sampling::Sampler, test_aggregator,
+    },
     observer::Observers,
     recording::{pool::Pool, ring_settings::RingSettings},
     settings::{Origin, Setting},
@@ -39,7 +41,7 @@ fn a_report_is_due_after_10_ms_and_is_written_over_the_one_before_the_last() {
         aggregator.record(0, Record::duration(now.ticks, event, 0, number));
         publisher.changes.note_event(event);
         let Contents { events, sla, times_at } =
-            publisher.fill(true, &clocks, &readers, &mut aggregator, &mut limits);
+            publisher.fill(true, &clocks, readers.names(), &mut aggregator, &mut limits);
         let report = Report { sla, ..Report::empty(0, clocks.report(), events) };
         publisher.publish(report, times_at, now.monotonic);
         assert_eq!(

@@ -87,7 +87,10 @@ fn reopen(file: &File) -> io::Result<File> {
 pub(super) fn lock_whole_file(description: &File) -> io::Result<bool> {
     // SAFETY: all fields are integers, for which 0 is valid.
     let mut lock: libc::flock = unsafe { mem::zeroed() };
-    (lock.l_type, lock.l_whence) = (libc::F_WRLCK as _, libc::SEEK_SET as _);
+    #[expect(clippy::cast_possible_truncation, reason = "small constants")]
+    {
+        (lock.l_type, lock.l_whence) = (libc::F_WRLCK as _, libc::SEEK_SET as _);
+    }
     // SAFETY: the descriptor is open, and the pointer is to a lock of the type that this command
     // takes.
     let result =

@@ -1,0 +1,8 @@
+//! The readers of shared files.
+
+pub(super) mod file;
+pub(super) mod find;
+pub(super) mod reader;
+mod rows;
+mod tables;
+mod text;
