@@ -9,8 +9,8 @@ use tailwatch_core::{
 };
 
 use super::{
-    SetupError, clocks::Clocks, event_ids::EventIds, limit_watch::LimitWatch, publisher::Publisher,
-    storage::Boxed, thread_names::ThreadNames,
+    SetupError, clocks::Clocks, limit_watch::LimitWatch, publisher::Publisher, storage::Boxed,
+    thread_names::ThreadNames,
 };
 use crate::{
     clock::{Anchor, HostClock},
@@ -24,6 +24,8 @@ pub(crate) struct OutsideSetup {
     /// The capacities of the aggregator.
     pub(crate) shape: Shape,
     pub(crate) windows: Vec<WindowSpec>,
+    /// The events, of which there is at least one, with different numbers and names.
+    pub(crate) events: Vec<NamedEvent>,
     /// The clock of the program.
     pub(crate) clock: HostClock,
     /// When the collector of the program started.
@@ -43,17 +45,17 @@ pub(crate) struct OutsideDrain {
     events: Arc<[EventInfo]>,
     /// The events with the parts of their names.
     named: Vec<NamedEvent>,
-    known: EventIds,
     /// The number of late samples of the first pass: they are from before the reader began.
     late_at_start: Option<u64>,
 }
 
 impl OutsideDrain {
-    /// Creates the statistics, without events.
+    /// Creates the statistics.
     pub(crate) fn new(setup: OutsideSetup) -> Result<Self, SetupError> {
-        let OutsideSetup { shape, windows, clock, started, now, threads } = setup;
+        let OutsideSetup { shape, windows, events: named, clock, started, now, threads } = setup;
+        let infos: Vec<_> = named.iter().map(|event| event.info).collect();
         let storage = Boxed::new(&shape);
-        let aggregator = Aggregator::new(&windows, &[], clock.rate(), started.ticks, storage)
+        let aggregator = Aggregator::new(&windows, &infos, clock.rate(), started.ticks, storage)
             .map_err(SetupError::Config)?;
         // Nothing in this process records into it.
         let rings =
@@ -69,7 +71,7 @@ impl OutsideDrain {
             &clocks,
             None,
         );
-        Ok(Self {
+        let mut drain = Self {
             aggregator,
             limits: LimitWatch::new(pool, Arc::clone(&events)),
             publisher,
@@ -77,9 +79,12 @@ impl OutsideDrain {
             threads: ThreadNames::new(shape.all_slowest(), threads),
             events,
             named: Vec::new(),
-            known: EventIds::EMPTY,
             late_at_start: None,
-        })
+        };
+        for event in named {
+            drain.note_event(event);
+        }
+        Ok(drain)
     }
 
     /// Adds an event. Returns `false` if there is no room for it, or if its number or name is that
@@ -90,12 +95,16 @@ impl OutsideDrain {
         if self.events.iter().any(is_taken) || self.aggregator.add_event(&event.info).is_err() {
             return false;
         }
+        self.note_event(event);
+        true
+    }
+
+    /// Notes an event of the aggregator.
+    fn note_event(&mut self, event: NamedEvent) {
         self.events = self.events.iter().copied().chain([event.info]).collect();
         self.publisher.add_event(Arc::clone(&self.events));
         self.limits.add_event(Arc::clone(&self.events), event.labels.clone());
-        self.known.insert(event.info.id);
         self.named.push(event);
-        true
     }
 
     /// Replaces the limits of an event.

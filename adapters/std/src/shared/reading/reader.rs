@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "readers borrow from the mapping in the same struct")]
 
 use core::time::Duration;
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use tailwatch_core::{
     Clock, Drained, EventId, Kind, Limit, Reader, ReaderStart, Ring, Shape, WindowSpec,
@@ -20,6 +20,7 @@ use crate::{
         outside::{OutsideDrain, OutsideSetup},
         poll_interval::PollInterval,
     },
+    events::numbers::NamedEvent,
     recording::identity::Identity,
     report::{Report, health::Health},
     shared::file_error::{SharedFileError, SharedFileProblem},
@@ -156,7 +157,12 @@ impl SharedReader {
         } else {
             last_moment(&file, &rows)
         };
-        let drain = statistics(&file, windows, rows.len(), now, start)?;
+        let event_rows = file.event_rows()?;
+        let (events, invalid) = file.events(0)?;
+        let rows_of_events = events.len() as u64;
+        let events = distinct(events);
+        invalid_rows += invalid + rows_of_events - events.len() as u64;
+        let drain = statistics(&file, windows, events, rows.len(), (now, start))?;
         invalid_rows += rows.iter().filter(|row| row.is_none()).count() as u64;
         let mut reader = Self {
             rings,
@@ -164,7 +170,7 @@ impl SharedReader {
             threads: Vec::new(),
             drain,
             start,
-            event_rows: 0,
+            event_rows,
             limits: Vec::new(),
             invalid_rows,
             unknown_records: 0,
@@ -482,19 +488,27 @@ impl OutsideRing {
     }
 }
 
-/// Creates the statistics of a file, without events.
+/// Returns the events without those whose number or name another one before them has.
+fn distinct(events: Vec<NamedEvent>) -> Vec<NamedEvent> {
+    let (mut ids, mut names) = (HashSet::new(), HashSet::new());
+    let mut is_new = |event: &NamedEvent| ids.insert(event.info.id) & names.insert(event.info.name);
+    events.into_iter().filter(|event| is_new(event)).collect()
+}
+
+/// Creates the statistics of these events of a file.
 fn statistics(
     file: &SharedFile,
     windows: Vec<WindowSpec>,
+    named: Vec<NamedEvent>,
     rings: usize,
-    now: Anchor,
-    start: ReaderStart,
+    (now, start): (Anchor, ReaderStart),
 ) -> Result<OutsideDrain, SharedFileError> {
     let refuse = |reason: String| {
         SharedFileError::new(file.path(), SharedFileProblem::Statistics { reason })
     };
-    let (events, limits) = file.capacities()?;
-    let (events, limits) = (events.min(EventId::MAX.into()), limits.min(u16::MAX.into()));
+    let (capacity, limits) = file.capacities()?;
+    let infos: Vec<_> = named.iter().map(|event| event.info).collect();
+    let (events, limits) = (capacity.min(EventId::MAX.into()), limits.min(u16::MAX.into()));
     let shape = Shape {
         samples: EXACT_SAMPLES,
         limits,
@@ -502,7 +516,7 @@ fn statistics(
         events,
         silences: events,
         failed: events,
-        ..Shape::server(&[], &windows)
+        ..Shape::server(&infos, &windows)
     };
     let bytes = shape.bytes::<u32>();
     if bytes > MAX_STATISTICS_BYTES {
@@ -525,7 +539,7 @@ fn statistics(
         unix_ns: file.created_unix_ns(),
     };
     let threads = rings.max(64);
-    let setup = OutsideSetup { shape, windows, clock, started, now, threads };
+    let setup = OutsideSetup { shape, windows, events: named, clock, started, now, threads };
     OutsideDrain::new(setup).map_err(|error| match error {
         SetupError::Config(error) => refuse(error.to_string()),
         SetupError::Limits { error, .. } => refuse(error.to_string()),
