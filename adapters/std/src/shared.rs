@@ -55,5 +55,6 @@ pub use self::file_error::{SharedFileError, SharedFileProblem};
 pub use self::reading::{
     file::{FileState, Hidden, SharedFile},
     find::{FindError, find, list},
+    flight::{Flight, FlightRecord, FlightRing, Open},
     reader::SharedReader,
 };

@@ -2,6 +2,7 @@
 
 pub(super) mod file;
 pub(super) mod find;
+pub(super) mod flight;
 pub(super) mod reader;
 mod rows;
 mod tables;
