@@ -24,7 +24,7 @@ fn replay(folder: &Path, run: Target) -> usize {
 #[test]
 fn every_target_survives_its_kept_inputs() {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
-    for (name, run) in TARGETS {
+    for (name, run) in TARGETS.iter().copied() {
         let seeds = replay(&fuzz.join("corpus").join(name), run);
         assert!(seeds > 0, "there is no seed for {name}");
         replay(&fuzz.join("crashes").join(name), run);

@@ -312,6 +312,14 @@ impl Ring {
         Reader::from_oldest(self)
     }
 
+    /// Creates a reader that keeps its position itself and begins with the first record of the ring.
+    /// Those that are not there any more count as overwritten.
+    ///
+    /// Any thread may call this method, at any time. Its time is constant.
+    pub fn reader_from_first(&self) -> Reader<'_> {
+        Reader::from_first(self)
+    }
+
     /// Creates a reader that keeps its position itself and begins with the next record that the
     /// producer publishes. Earlier records do not count as overwritten.
     ///

@@ -15,6 +15,8 @@ pub mod limits_file;
 pub mod ring;
 pub mod selection;
 pub mod settings_file;
+#[cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
+pub mod shared_file;
 
 // The trading bot's parser, included unchanged.
 #[path = "../../examples/trading_bot/feed.rs"]
@@ -30,7 +32,7 @@ mod message;
 pub type Target = fn(&[u8]);
 
 /// Every target with its name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: &[(&str, Target)] = &[
     ("aggregator", aggregator::run),
     ("feed", feed::run),
     ("frames", frames::run),
@@ -40,6 +42,8 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("ring", ring::run),
     ("selection", selection::run),
     ("settings_file", settings_file::run),
+    #[cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
+    ("shared_file", shared_file::run),
 ];
 
 /// Returns the input that `data` encodes, or `None` if it encodes none. Prints the input to stderr

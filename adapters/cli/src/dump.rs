@@ -42,7 +42,8 @@ fn selected<'f>(flight: &'f Flight, options: &Dump) -> Vec<&'f FlightRecord> {
             || record.tid.is_some_and(|tid| tid.to_string() == thread)
     };
     let is_selected = |record: &&FlightRecord| {
-        options.tag.is_none_or(|tag| record.tag == Some(tag))
+        (options.all || !record.before_gap)
+            && options.tag.is_none_or(|tag| record.tag == Some(tag))
             && options.event.as_deref().is_none_or(|event| is_of_event(record, event))
             && options.thread.as_deref().is_none_or(|thread| is_of_thread(record, thread))
     };
@@ -81,6 +82,13 @@ fn statement(file: &SharedFile, flight: &Flight) -> Vec<String> {
             "not in the file: {} records of {} threads with rings outside it, and {} that went \
              into no ring",
             hidden.records, hidden.threads, hidden.unregistered
+        ));
+    }
+    let stale = flight.records.iter().filter(|record| record.before_gap).count();
+    if stale > 0 {
+        lines.push(format!(
+            "{stale} of these are from before records of their thread that were overwritten; only \
+             `--all` shows them"
         ));
     }
     let unknown = flight.records.iter().filter(|record| record.thread.is_none()).count();

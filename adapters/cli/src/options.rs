@@ -81,6 +81,11 @@ pub(crate) struct Dump {
     #[arg(long, value_name = "THREAD")]
     pub(crate) thread: Option<String>,
 
+    /// Also records from before a gap: a thread that has moved to a larger ring and has overwritten
+    /// records there may have left older ones behind
+    #[arg(long)]
+    pub(crate) all: bool,
+
     /// The format of the output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

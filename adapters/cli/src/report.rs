@@ -53,7 +53,7 @@ fn window(length: Duration) -> WindowSpec {
 fn say_what_it_rests_on(reader: &SharedReader) {
     let (file, total) = (reader.file(), reader.total());
     let began = match reader.start() {
-        ReaderStart::Oldest => "from the oldest records that were there",
+        ReaderStart::First | ReaderStart::Oldest => "from the oldest records that were there",
         ReaderStart::Now => "from the present on",
     };
     let (program, pid, state) = (file.program(), file.pid(), file.state());

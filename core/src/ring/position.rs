@@ -53,6 +53,8 @@ impl Position for OwnPosition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ReaderStart {
+    /// With the first record of the ring, whether it is still there or not.
+    First,
     /// With the oldest record that was whole when the reader was created.
     Oldest,
     /// With the first record that was published after the reader was created.

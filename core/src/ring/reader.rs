@@ -49,8 +49,8 @@ pub struct Drained {
 ///
 /// A `Reader<'_>` keeps its position itself ([`OwnPosition`]). It writes nothing into the ring, so
 /// any number of readers can read one ring at once, also from another process that has mapped the
-/// ring's memory read-only. [`Ring::reader_from_oldest`] and [`Ring::reader_from_now`] create it.
-/// Records from before its beginning are neither delivered nor counted. The reader whose position
+/// ring's memory read-only. [`Ring::reader_from_oldest`], [`Ring::reader_from_now`] and
+/// [`Ring::reader_from_first`] create it. Records from before its beginning are neither delivered nor counted. The reader whose position
 /// is stored in the ring ([`StoredPosition`](super::StoredPosition)) is called [`Consumer`]; a ring
 /// has only one.
 ///
@@ -135,6 +135,11 @@ impl<'r> Reader<'r> {
         // In a new ring there are only `head` records.
         let whole = ring.capacity().saturating_sub(ahead).min(head);
         Self::begin_own(ring, ReaderStart::Oldest, head - whole)
+    }
+
+    /// Creates a reader: see [`Ring::reader_from_first`].
+    pub(super) fn from_first(ring: &'r Ring) -> Self {
+        Self::begin_own(ring, ReaderStart::First, 0)
     }
 
     /// Creates a reader: see [`Ring::reader_from_now`].

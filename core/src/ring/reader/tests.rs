@@ -73,7 +73,8 @@ const READERS: usize = 3;
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let count = || prop_oneof![0..4_usize, 0..3 * CAPACITY];
     let max_records = || prop_oneof![3 => 0..2 * CAPACITY, 1 => Just(usize::MAX)];
-    let start = prop_oneof![Just(ReaderStart::Oldest), Just(ReaderStart::Now)];
+    let start =
+        prop_oneof![Just(ReaderStart::Oldest), Just(ReaderStart::Now), Just(ReaderStart::First)];
     let operation = prop_oneof![
         8 => count().prop_map(Operation::Push),
         1 => Just(Operation::NewProducer),
@@ -161,6 +162,7 @@ fn compare_with_list(first: usize, operations: &[Operation]) {
     }
     let begin = |pushed: usize, start| match start {
         ReaderStart::Now => (ring.reader_from_now(), Expected::begin(pushed)),
+        ReaderStart::First => (ring.reader_from_first(), Expected::begin(0)),
         ReaderStart::Oldest => {
             // After the counters have wrapped, the ring looks new.
             let since_wrap = first.wrapping_add(pushed);
@@ -175,6 +177,8 @@ fn compare_with_list(first: usize, operations: &[Operation]) {
         match *operation {
             Operation::Push(count) => push(&producer, &mut pushed, count),
             Operation::NewProducer => producer = ring.attach_producer(),
+            // The first record of a ring has the number 0.
+            Operation::NewReader(_, ReaderStart::First) if first != 0 => {}
             Operation::NewReader(reader, start) => {
                 readers[reader] = begin(pushed, start);
                 assert_eq!(readers[reader].0.start(), start);
@@ -234,6 +238,7 @@ fn damage() -> impl Strategy<Value = Vec<Damage>> {
         3 => max_records.prop_map(Damage::Drain),
         1 => Just(Damage::NewReader(ReaderStart::Oldest)),
         1 => Just(Damage::NewReader(ReaderStart::Now)),
+        1 => Just(Damage::NewReader(ReaderStart::First)),
     ];
     proptest::collection::vec(damage, 0..60)
 }
@@ -242,6 +247,7 @@ fn begin(ring: &Ring, start: ReaderStart) -> Reader<'_> {
     match start {
         ReaderStart::Oldest => ring.reader_from_oldest(),
         ReaderStart::Now => ring.reader_from_now(),
+        ReaderStart::First => ring.reader_from_first(),
     }
 }
 
@@ -293,7 +299,7 @@ proptest! {
                 Damage::NewReader(start) => {
                     reader = begin(ring, start);
                     let ahead = ring.published.head.load(Relaxed).wrapping_sub(reader.first_seq());
-                    prop_assert!(ahead <= CAPACITY);
+                    prop_assert!(ahead <= CAPACITY || start == ReaderStart::First);
                 }
             }
             assert_law(&reader);

@@ -74,6 +74,10 @@ pub struct FlightRecord {
     pub tag: Option<u64>,
     /// Whether its span was open at the end, if this is a START.
     pub open: Open,
+    /// Whether later records of its thread, before the ones that are there, were overwritten: the
+    /// thread has moved to a larger ring since, and has overwritten records there. The records of a
+    /// thread for which this is `false` have no gap.
+    pub before_gap: bool,
 }
 
 /// Whether a span was open at the end.
@@ -131,6 +135,7 @@ impl SharedFile {
         for (_, records) in &mut rings {
             assign_threads(records, &threads);
         }
+        let before_gap = rows_before_gaps(&threads, &rings);
         let lost_until = rings.iter().filter(|(ring, _)| ring.overwritten > 0);
         let lost_until =
             lost_until.filter_map(|(_, records)| Some(records.first()?.written_at)).max();
@@ -138,7 +143,10 @@ impl SharedFile {
             rings.iter_mut().flat_map(|(_, records)| records.drain(..)).collect();
         all.sort_by_key(|keyed| (keyed.written_at, keyed.ring, keyed.sequence));
         let scale = Scale { anchor: self.anchor(), file: self };
-        let records = with_spans(&all, &threads, &names, &scale, lost_until);
+        let mut records = with_spans(&all, &threads, &names, &scale, lost_until);
+        for (record, keyed) in records.iter_mut().zip(&all) {
+            record.before_gap = keyed.thread.is_some_and(|row| before_gap[row]);
+        }
         let invalid_rows = invalid_rows + rows.iter().filter(|row| row.is_none()).count() as u64;
         let rings = rings.into_iter().map(|(ring, _)| ring).collect();
         Ok(Flight { rings, events, records, invalid_rows })
@@ -195,6 +203,37 @@ fn assign_threads(records: &mut [Keyed], threads: &[Option<ThreadRow>]) {
             keyed.thread = Some(row);
         }
     }
+}
+
+/// Returns for each row of a thread whether later records of the thread, before the ones that are
+/// there, were overwritten.
+fn rows_before_gaps(
+    threads: &[Option<ThreadRow>],
+    rings: &[(FlightRing, Vec<Keyed>)],
+) -> Vec<bool> {
+    let mut before_gap = vec![false; threads.len()];
+    let predecessor_of = |row: usize| {
+        let (index, generation) = threads.get(row)?.as_ref()?.predecessor?;
+        let before = threads.get(index)?.as_ref()?;
+        (before.generation == generation).then_some(index)
+    };
+    let mut is_newest = vec![true; threads.len()];
+    for before in (0..threads.len()).filter_map(predecessor_of) {
+        is_newest[before] = false;
+    }
+    for newest in (0..threads.len()).filter(|row| is_newest[*row]) {
+        let (mut row, mut has_gap) = (newest, false);
+        // In a damaged file, the rows may form a circle.
+        for _ in 0..threads.len() {
+            before_gap[row] |= has_gap;
+            let Some(thread) = &threads[row] else { break };
+            let ring = rings.iter().find(|(ring, _)| ring.index == thread.ring);
+            has_gap |= ring.is_none_or(|(ring, _)| ring.overwritten > thread.first);
+            let Some(before) = predecessor_of(row) else { break };
+            row = before;
+        }
+    }
+    before_gap
 }
 
 /// Converts ticks to wall-clock time.
@@ -271,6 +310,7 @@ fn with_spans(
             },
             tag,
             open,
+            before_gap: false,
         }
     };
     all.iter().map(record_of).collect()

@@ -30,7 +30,7 @@ use crate::{
 const MAX_PERIOD: Duration = Duration::from_millis(50);
 
 /// The largest size of the statistics that a reader keeps of a file.
-const MAX_STATISTICS_BYTES: usize = 4 << 30;
+const MAX_STATISTICS_BYTES: usize = 2 << 30;
 
 /// The number of exact samples per event.
 const EXACT_SAMPLES: usize = 512;
@@ -276,7 +276,7 @@ impl SharedReader {
         for row in &self.rows[self.rings.len()..] {
             self.invalid_rows += u64::from(row.is_none());
             let ring =
-                row.as_ref().map(|row| OutsideRing::new(&self.file, row, ReaderStart::Oldest));
+                row.as_ref().map(|row| OutsideRing::new(&self.file, row, ReaderStart::First));
             self.rings.push(ring);
         }
         Ok(())
@@ -456,6 +456,7 @@ impl OutsideRing {
         let reader = match start {
             ReaderStart::Oldest => ring.reader_from_oldest(),
             ReaderStart::Now => ring.reader_from_now(),
+            ReaderStart::First => ring.reader_from_first(),
         };
         let target = reader.first_seq();
         let interval = PollInterval::new(Instant::now());
@@ -526,7 +527,7 @@ fn statistics(
     }
     let clock = file.clock();
     let started = match start {
-        ReaderStart::Oldest => file.started().min(now.ticks),
+        ReaderStart::First | ReaderStart::Oldest => file.started().min(now.ticks),
         ReaderStart::Now => now.ticks,
     };
     let elapsed = clock.rate().nanos_in_ticks(now.ticks - started);
