@@ -84,6 +84,8 @@ pub struct SharedReader {
     limits: Vec<LimitRow>,
     /// Rows of the file that cannot be right, or for which the statistics have no room.
     invalid_rows: u64,
+    /// Rows of limits that cannot be right at present.
+    invalid_limits: u64,
     /// Records whose thread is not known.
     unknown_records: u64,
     /// What became of the program, as of the last pass.
@@ -173,6 +175,7 @@ impl SharedReader {
             event_rows,
             limits: Vec::new(),
             invalid_rows,
+            invalid_limits: 0,
             unknown_records: 0,
             state,
             now,
@@ -199,7 +202,7 @@ impl SharedReader {
 
     /// Returns how many rows of the file cannot be right, or have no room in the statistics.
     pub fn invalid_rows(&self) -> u64 {
-        self.invalid_rows
+        self.invalid_rows + self.invalid_limits
     }
 
     /// Returns how many of the records that were read are of an unknown thread.
@@ -293,7 +296,8 @@ impl SharedReader {
                 self.invalid_rows += u64::from(!self.drain.add_event(event));
             }
         }
-        let (limits, _) = self.file.limits()?;
+        let (limits, invalid) = self.file.limits()?;
+        self.invalid_limits = invalid;
         if limits == self.limits {
             return Ok(());
         }
