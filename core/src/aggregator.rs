@@ -484,7 +484,7 @@ impl<S: Storage> Aggregator<S> {
         self.end_span(row, record.ticks());
         // The numbers are those of `DiscardReason`.
         match record.payload() {
-            0 => (),
+            0 | 3 => (),
             1 => self.counters.clock_anomalies += 1,
             2 => self.counters.saturated += 1,
             _ => self.counters.invalid += 1,

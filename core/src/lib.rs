@@ -93,7 +93,8 @@ pub use self::{
     recording::{
         copies::{CopiedBytes, Copies, LargerRing, NoCopies, SameRing, ThreadCopies},
         gate::{Decision, Gate},
-        recorder::{Recorder, SpanGuard, Token},
+        recorder::{Recorder, SpanGuard},
+        token::Token,
     },
     repr::{Compact, Repr, StoredMoments, StoredSample, Wide, samples::Samples},
     ring::{
@@ -125,7 +126,7 @@ pub use self::{
         window::{Window, WindowSpec},
     },
     storage::{Storage, StorageParts, row_state::RowState, shape::Shape},
-    tag::tag_of,
+    tag::{fnv_1a, tag_of},
 };
 #[doc(hidden)]
 pub use self::{

@@ -26,7 +26,7 @@
 //! | 0 | the caller discarded the span |
 //! | 1 | the clock stepped back: it read less at END than at START |
 //! | 2 | the span lasted 2^46 ticks or longer, which the payload of an END cannot hold |
-//! | 3 (reserved) | the span was handed over to another process, which ends it |
+//! | 3 | the span was handed over to another process, which ends it |
 //! | 4 | an interval would have ended before its start, which is the tick of this FORGET; the magnitude is by how many ticks, at most 2^42 − 1; closes no span |
 //!
 //! An END carries its own duration. The latency is therefore exact even if the START was
@@ -45,11 +45,8 @@
 //! The aggregator counts a TAG whose record is gone, as
 //! [`orphan_tags`](crate::Counters::orphan_tags).
 //!
-//! # Reserved
-//!
-//! This version does not write the reserved reason. The aggregator counts a FORGET with it, or with
-//! a reason that the table does not have, as invalid if it knows the event. It nevertheless takes
-//! such a FORGET for the end of a span that began at its tick.
+//! The aggregator counts a FORGET with a reason that the table does not have as invalid if it knows
+//! the event. It nevertheless takes such a FORGET for the end of a span that began at its tick.
 
 use core::fmt;
 
@@ -107,6 +104,8 @@ pub enum DiscardReason {
     ClockSteppedBack = 1,
     /// The span lasted 2^46 ticks or more.
     TooLong = 2,
+    /// The span was handed over to another process, which ends it.
+    HandedOver = 3,
     /// An interval would have ended before it began, because its start came from a clock that is
     /// ahead or from another clock. Closes no span. The payload is this number plus 16 times the
     /// difference in ticks, or the largest such payload if the difference is 2^42 ticks or more.

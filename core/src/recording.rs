@@ -4,3 +4,4 @@
 pub(crate) mod copies;
 pub(crate) mod gate;
 pub(crate) mod recorder;
+pub(crate) mod token;

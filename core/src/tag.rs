@@ -38,8 +38,13 @@ pub const fn tag_of(text: &str) -> u64 {
 /// The number of bits of a tag.
 const TAG_BITS: u32 = MAX_PAYLOAD.trailing_ones();
 
-/// Returns the FNV-1a hash of 64 bits.
-const fn fnv_1a(mut bytes: &[u8]) -> u64 {
+/// Returns the FNV-1a hash of 64 bits (Fowler, Noll, Vo) of these bytes, by which programs in any
+/// language can recognise a name.
+///
+/// ```
+/// assert_eq!(tailwatch_core::fnv_1a(b"foobar"), 0x8594_4171_f739_67e8);
+/// ```
+pub const fn fnv_1a(mut bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     while let Some((first, rest)) = bytes.split_first() {
         hash = (hash ^ *first as u64).wrapping_mul(0x0100_0000_01b3);

@@ -56,9 +56,22 @@ pub trait Collectors: Sync {
     /// Returns the clock of the installed collector.
     fn installed_clock(&self) -> Option<ThreadClock>;
 
+    /// Returns the hashes by which another process recognises an event and this machine. `None` if
+    /// no collector of this process has the event, or if the machine cannot be recognised.
+    fn wire_hashes(&self, event: EventId) -> Option<WireHashes>;
+
     /// Counts the END of a span that began at the tick `start`, on a thread without a ring. The END
     /// is lost.
     fn lose_end(&self, event: EventId, start: u64);
+}
+
+/// The FNV-1a hashes of 64 bits that a span carries to another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WireHashes {
+    /// Of the UTF-8 bytes of the event's name with its labels.
+    pub event: u64,
+    /// Of the 16 bytes that identify the present boot of the machine.
+    pub boot: u64,
 }
 
 /// The collectors of a process that has none yet.
@@ -78,6 +91,10 @@ impl Collectors for NoCollectors {
     }
 
     fn installed_clock(&self) -> Option<ThreadClock> {
+        None
+    }
+
+    fn wire_hashes(&self, _: EventId) -> Option<WireHashes> {
         None
     }
 

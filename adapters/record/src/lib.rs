@@ -52,6 +52,7 @@ mod event_set;
 mod measure;
 mod stamp;
 mod thread_recorder;
+mod wire;
 
 /// What the crate `tailwatch` needs to collect what threads record. A library does not use it, and
 /// any release may change it.
@@ -60,7 +61,7 @@ pub mod collecting {
     pub use crate::measure::measure;
     pub use crate::{
         clock::{ReadMethod, ThreadClock},
-        collectors::{AttachedCollector, Attempt, Collectors, set_collectors},
+        collectors::{AttachedCollector, Attempt, Collectors, WireHashes, set_collectors},
         event_set::sets_with_missed_records,
         thread_recorder::{
             IDS, LargerRingAt, OFF, RecorderCopies, RingOffer, ThreadRing, attach, attached_to,
@@ -84,6 +85,7 @@ pub use self::measure::{
     record_value, time, try_time,
 };
 pub use self::stamp::{Stamp, record_since};
+pub use self::wire::{IntoWire, WireError, receive_span};
 
 /// Makes `cargo test --doc` compile and run the examples of the README.
 #[cfg(doctest)]

@@ -64,7 +64,7 @@ pub struct SpanGuard {
 impl SpanGuard {
     /// Takes the token out of the guard, so that dropping the guard does nothing.
     #[inline(always)]
-    fn take(&mut self) -> Token {
+    pub(crate) fn take(&mut self) -> Token {
         mem::replace(&mut self.token, Token::unrecorded())
     }
 
@@ -134,7 +134,7 @@ pub struct CancelOnDrop {
 impl CancelOnDrop {
     /// Takes the token out of the guard, so that dropping the guard does nothing.
     #[inline(always)]
-    fn take(&mut self) -> Token {
+    pub(crate) fn take(&mut self) -> Token {
         mem::replace(&mut self.token, Token::unrecorded())
     }
 
@@ -147,6 +147,14 @@ impl CancelOnDrop {
     /// Ends the span without a sample, so no statistics include it.
     pub fn discard(mut self) {
         thread_recorder::discard(self.take());
+    }
+}
+
+/// Makes a guard of a token, such as that of a span which another process has begun.
+impl From<Token> for CancelOnDrop {
+    #[inline(always)]
+    fn from(token: Token) -> Self {
+        Self { token }
     }
 }
 

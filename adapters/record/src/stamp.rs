@@ -4,7 +4,6 @@ use tailwatch_core::{Clock, Event, MAX_PAYLOAD};
 
 use crate::{
     clock::{ReadMethod, tsc},
-    collectors::collectors,
     thread_recorder,
 };
 
@@ -74,8 +73,7 @@ impl Stamp {
     #[inline(never)]
     fn now_without_counter() -> Self {
         // The operating system's clock may still be at 0 in the first nanosecond.
-        let clock = thread_recorder::state().clock().or_else(|| collectors().installed_clock());
-        Self(clock.map_or(NOT_TAKEN, |clock| clock.start().max(1)))
+        Self(thread_recorder::clock().map_or(NOT_TAKEN, |clock| clock.start().max(1)))
     }
 
     /// Returns whether the stamp stands for a moment. A stamp does not if it was taken before there

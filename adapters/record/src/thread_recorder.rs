@@ -61,7 +61,7 @@ const HAS_NATIVE_THREAD_LOCALS: bool = cfg!(any(
 pub(crate) struct ThreadState {
     /// The recorder. Its gate is the collector's if the recorder may decide by copies of it, and
     /// otherwise a closed one: see `has_copies`.
-    pub(crate) recorder: Recorder<'static, ReadMethod, IDS, RecorderCopies>,
+    pub(crate) recorder: ThreadRecorder,
     /// The collector of the ring, if the thread has a ring.
     attached: Option<Attached>,
 }
@@ -361,7 +361,7 @@ pub(crate) fn write_rare<T>(
     let decision = state.recorder.decision(id);
     let write = |state: &ThreadState, sampling, now| write(state, id, sampling, now);
     if decision.is_off() {
-        return write_by_gate(id, records, write);
+        return write_by_gate(id, records, None, write);
     }
     // The copies of the gate admit nothing unless the collector reads the processor's counter.
     state.recorder.decide(decision).map(|sampling| write(state, sampling, tsc::relaxed()))
@@ -369,11 +369,12 @@ pub(crate) fn write_rare<T>(
 
 /// Does the same as [`write_rare`], but asks the collector's own gate, and reads the collector's
 /// clock, whichever it is. Before that, gives the thread a ring if it has none or one of a stopped
-/// collector.
+/// collector. If the sampling is `decided`, the gate only decides whether the event is off.
 #[inline(never)]
 fn write_by_gate<T>(
     event: EventId,
     records: usize,
+    decided: Option<u8>,
     write: impl Fn(&ThreadState, u8, u64) -> T,
 ) -> Option<T> {
     let is_closed = |attached: Attached| attached.gate.decision(event).is_closed();
@@ -395,8 +396,30 @@ fn write_by_gate<T>(
         count_if_stopped(collector, records);
         return None;
     }
-    let sampling = state.recorder.decide(decision)?;
+    let sampling = match decided {
+        Some(_) if decision.is_off() => return None,
+        Some(sampling) => sampling,
+        None => state.recorder.decide(decision)?,
+    };
     Some(write(state, sampling, clock.start()))
+}
+
+/// Begins a span here that began at the tick `start` in another process, with the sampling that was
+/// decided there. Returns `None` if it is not recorded.
+pub(crate) fn resume(event: impl Event, sampling: u8, tag: u64, start: u64) -> Option<Token> {
+    let id = event.id();
+    if id == EventId::UNNUMBERED {
+        event.count_unnumbered(1);
+        return None;
+    }
+    write_by_gate(id, 1, Some(sampling), |state, sampling, _| {
+        state.recorder.start_at(id, sampling, tag, start)
+    })
+}
+
+/// Returns the clock of this thread or, if it has no ring, of the installed collector.
+pub(crate) fn clock() -> Option<ThreadClock> {
+    state().clock().or_else(|| collectors().installed_clock())
 }
 
 /// Ends a span with this outcome. If the thread is unwinding and `was_unwinding` is `false`, the
@@ -464,22 +487,35 @@ fn end_without_ring(token: Token, outcome: Outcome) {
 
 /// Ends a span without a sample: writes a FORGET record instead of an END.
 pub(crate) fn discard(token: Token) {
+    close(token, Recorder::discard);
+}
+
+/// Closes a span that another process ends.
+pub(crate) fn hand_over(token: Token) {
+    close(token, Recorder::hand_over);
+}
+
+/// What the recorder of a thread is.
+type ThreadRecorder = Recorder<'static, ReadMethod, IDS, RecorderCopies>;
+
+/// Closes a span by `close`, unless it is not recorded.
+fn close(token: Token, close: impl Fn(&ThreadRecorder, Token)) {
     if OFF || !token.is_recorded() {
         return;
     }
     // As in `end_rare`, a thread leaves the ring of a stopped collector if there is another one.
     if state().attached.is_none_or(|attached| attached.collector.is_finished()) {
-        return discard_end_without_ring(token);
+        return close_without_ring(token, close);
     }
-    state().recorder.discard(token);
+    close(&state().recorder, token);
 }
 
 /// Ends a span without a sample on a thread that has no ring, or one of a stopped collector.
 #[cold]
 #[inline(never)]
-fn discard_end_without_ring(token: Token) {
+fn close_without_ring(token: Token, close: impl Fn(&ThreadRecorder, Token)) {
     if collectors().attach_for_end() || state().attached.is_some() {
-        state().recorder.discard(token);
+        close(&state().recorder, token);
     } else if let Some(event) = token.event() {
         collectors().lose_end(event, token.start());
     }

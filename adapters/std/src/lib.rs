@@ -185,9 +185,10 @@ pub use tailwatch_macros::measure;
 pub use tailwatch_record::__private;
 pub use tailwatch_record::collecting::measure;
 pub use tailwatch_record::{
-    CancelOnDrop, EventNumber, EventSet, SpanGuard, Stamp, events, measure_cancel_on_drop,
-    measure_cancel_on_drop_tagged, measure_tagged, record_discard, record_duration, record_end,
-    record_since, record_start, record_start_tagged, record_value, time, try_time,
+    CancelOnDrop, EventNumber, EventSet, IntoWire, SpanGuard, Stamp, WireError, events,
+    measure_cancel_on_drop, measure_cancel_on_drop_tagged, measure_tagged, receive_span,
+    record_discard, record_duration, record_end, record_since, record_start, record_start_tagged,
+    record_value, time, try_time,
 };
 
 #[cfg(feature = "table")]

@@ -10,12 +10,13 @@ mod file_error;
     allow(dead_code, reason = "nothing is shared")
 )]
 pub(crate) mod layout;
-#[cfg(all(
-    target_os = "linux",
-    target_pointer_width = "64",
-    target_endian = "little",
-    not(tailwatch_loom)
-))]
+#[cfg_attr(
+    any(
+        not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")),
+        tailwatch_loom
+    ),
+    allow(dead_code, reason = "nothing is shared")
+)]
 pub(crate) mod machine;
 #[cfg(all(
     target_os = "linux",

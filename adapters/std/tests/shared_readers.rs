@@ -201,7 +201,7 @@ fn the_law_holds_for_each_of_eight_readers_at_once() {
 const BATCH: u64 = 200;
 
 /// The threads of the program that is killed.
-const THREADS: u64 = 4;
+const THREADS: usize = 4;
 
 /// The program that is killed: four threads record values that count up. Before each batch, a
 /// thread announces on standard output with which value the batch begins.
@@ -214,7 +214,7 @@ fn record_until_killed(share: &str) -> ! {
         .start()
         .unwrap();
     collector.install().unwrap();
-    let record = |thread: u64| {
+    let record = |thread: usize| {
         move || {
             for batch in 0_u64.. {
                 // One write of less than a page is not mixed with others.
@@ -242,7 +242,7 @@ fn what_a_killed_program_leaves_is_whole() {
         record_until_killed(&share);
     }
     let kills = env::var("KILLS").map_or(50, |kills| kills.parse().unwrap());
-    let mut lost = 0;
+    let mut overwritten = 0;
     for kill in 0..kills {
         let scratch = Scratch::new();
         let (reader, writer) = pipe().unwrap();
@@ -254,15 +254,15 @@ fn what_a_killed_program_leaves_is_whole() {
             .unwrap();
         // The pipe is read while the child lives, so that it does not block.
         let announcements = thread::spawn(move || {
-            let mut last = [None; THREADS as usize];
+            let mut begun = [None; THREADS];
             for line in BufReader::new(reader).lines() {
                 let line = line.unwrap();
                 let mut numbers = line.split(' ').map(str::parse::<u64>);
                 if let (Some(Ok(thread)), Some(Ok(first))) = (numbers.next(), numbers.next()) {
-                    last[usize::try_from(thread).unwrap()] = Some(first);
+                    begun[usize::try_from(thread).unwrap()] = Some(first);
                 }
             }
-            last
+            begun
         });
         // Any moment will do: multiples of an odd number are spread over the interval.
         let pause = 20_000 + kill * 7_919 % 60_000;
@@ -272,12 +272,12 @@ fn what_a_killed_program_leaves_is_whole() {
         let announced = announcements.join().unwrap();
         if fs::read_dir(scratch.directory()).unwrap().next().is_none() {
             // Killed before the file had its name.
-            assert_eq!(announced, [None; THREADS as usize]);
+            assert_eq!(announced, [None; THREADS]);
             continue;
         }
-        lost += check_left(&open(&scratch), &announced);
+        overwritten += check_left(&open(&scratch), &announced);
     }
-    println!("{kills} kills; {lost} records were overwritten before");
+    println!("{kills} kills; {overwritten} records were overwritten before");
 }
 
 /// Checks what a killed program has left: the values of each thread have no gap and end where the

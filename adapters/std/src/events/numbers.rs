@@ -9,7 +9,7 @@
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::{borrow::Cow, collections::HashMap};
 
-use tailwatch_core::{EventId, EventInfo, EventNumber, Unit};
+use tailwatch_core::{EventId, EventInfo, EventNumber, Unit, fnv_1a};
 use tailwatch_record::EventSet;
 
 use super::{
@@ -174,6 +174,17 @@ pub(crate) fn name_of_unlisted(id: EventId) -> String {
         Some(Owner::Made(made)) => made.info.name.to_owned(),
         Some(Owner::Stated(_)) | None => format!("number {id}"),
     }
+}
+
+/// Returns the hash of the name of an event, with its labels, by which other processes recognise
+/// it. `None` if no collector of this process has had it.
+pub(crate) fn name_hash(id: EventId) -> Option<u64> {
+    let mut process = process::lock();
+    let name = match process.numbers().owners.get(&id)? {
+        Owner::Stated(name) | Owner::Assigned(_, name) => name,
+        Owner::Made(made) => made.info.name,
+    };
+    Some(fnv_1a(name.as_bytes()))
 }
 
 /// How many numbers were assigned in this process.

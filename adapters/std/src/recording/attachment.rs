@@ -12,11 +12,12 @@
 #![allow(unsafe_code, reason = "references from a thread-local that an `Arc` keeps valid")]
 
 use core::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use tailwatch_core::{EventId, Gate};
+use tailwatch_core::{EventId, Gate, fnv_1a};
 use tailwatch_record::collecting::{
-    self, AttachedCollector, Attempt, Collectors, IDS, OFF, ThreadClock, ThreadRing, set_collectors,
+    self, AttachedCollector, Attempt, Collectors, IDS, OFF, ThreadClock, ThreadRing, WireHashes,
+    set_collectors,
 };
 
 use super::{
@@ -25,6 +26,7 @@ use super::{
     pool::{Claim, Pool},
     process,
 };
+use crate::{events::numbers, shared::machine};
 
 /// A thread's claim on its ring. While it exists, the recorder of the thread writes into that ring.
 struct Attachment {
@@ -178,6 +180,12 @@ pub(crate) fn serve_threads() {
     set_collectors(&Installed);
 }
 
+/// Returns the hash of what identifies the present boot of this machine, which is read once.
+fn machine_hash() -> Option<u64> {
+    static HASH: OnceLock<Option<u64>> = OnceLock::new();
+    *HASH.get_or_init(|| machine::boot_id().map(|id| fnv_1a(&id)))
+}
+
 /// The collector that is installed, if any.
 struct Installed;
 
@@ -223,6 +231,12 @@ impl Collectors for Installed {
 
     fn installed_clock(&self) -> Option<ThreadClock> {
         process::installed().as_ref().map(|pool| pool.clock().for_threads())
+    }
+
+    #[cold]
+    fn wire_hashes(&self, event: EventId) -> Option<WireHashes> {
+        let boot = machine_hash()?;
+        Some(WireHashes { event: numbers::name_hash(event)?, boot })
     }
 
     #[cold]
