@@ -136,7 +136,7 @@ impl Counted {
             Kind::Forget => {
                 self.closed[at] += 1;
                 match payload {
-                    0 => (),
+                    0 | 3 => (),
                     1 => self.anomalies += 1,
                     2 => self.saturated += 1,
                     _ => self.invalid += 1,

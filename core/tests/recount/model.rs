@@ -162,7 +162,7 @@ impl Model {
         self.note_activity(key.0, key.1);
         self.open_spans.end(key, self.pass);
         match why {
-            DiscardReason::Discarded => (),
+            DiscardReason::Discarded | DiscardReason::HandedOver => (),
             DiscardReason::ClockSteppedBack => self.counters.clock_anomalies += 1,
             DiscardReason::TooLong => self.counters.saturated += 1,
             other => panic!("the model does not know {other:?}"),

@@ -309,8 +309,12 @@ fn step() -> impl Strategy<Value = Step> {
         990..1_010_u64,
         (0..1_u64 << 45, 0..45_u32).prop_map(|(n, shift)| n >> shift)
     ];
-    let reasons =
-        vec![DiscardReason::Discarded, DiscardReason::ClockSteppedBack, DiscardReason::TooLong];
+    let reasons = vec![
+        DiscardReason::Discarded,
+        DiscardReason::ClockSteppedBack,
+        DiscardReason::TooLong,
+        DiscardReason::HandedOver,
+    ];
     let invalid = vec![
         Invalid::Empty,
         Invalid::UnknownEvent,

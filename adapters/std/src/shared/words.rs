@@ -1,4 +1,26 @@
 //! The words of a shared file that is mapped into memory.
+//!
+//! The program writes them, and readers in other processes copy them. A row that is used again is
+//! written as under a seqlock: its generation is odd meanwhile. Each ordering other than Relaxed is
+//! written as `at("name", ordering)` or `fence_at("name", ordering)`, and has a row in this table:
+//!
+//! | name | ordering | partner | what breaks without it | model |
+//! |---|---|---|---|---|
+//! | `shared: rows are published` | program, `published` store, Release | reader, `published` load, Acquire | a reader takes a row whose words are not there yet | none |
+//! | `shared: a look at the rows` | reader, `published` load, Acquire | program, `published` store, Release | as in the row above | none |
+//! | `shared: a row is begun` | program, fence after the odd generation, Release | reader, fence behind its copy, Acquire | a reader copies words of the next use of a row, and does not see that it was begun | none |
+//! | `shared: a row was copied` | reader, fence behind its copy, Acquire | program, fence after the odd generation, Release | as in the row above | none |
+//! | `shared: a row is complete` | program, even generation store, Release | reader, generation load, Acquire | a reader takes a complete row whose words are not there yet | none |
+//! | `shared: a look at a row` | reader, generation load, Acquire | program, even generation store, Release | as in the row above | none |
+//! | `shared: an anchor is begun` | program, fence after `begin`, Release | reader, fence behind its copy, Acquire | a reader takes an anchor of which one half is newer | none |
+//! | `shared: an anchor was copied` | reader, fence behind its copy, Acquire | program, fence after `begin`, Release | as in the row above | none |
+//! | `shared: an anchor is complete` | program, `end` store, Release | reader, `end` load, Acquire | a reader takes an anchor whose fields are not there yet | none |
+//! | `shared: a look at an anchor` | reader, `end` load, Acquire | program, `end` store, Release | as in the row above | none |
+//! | `shared: stopped` | program, `state` store, Release | reader, `state` load, Acquire | a reader that sees the stop misses the last records | none |
+//! | `shared: a look at the state` | reader, `state` load, Acquire | program, `state` store, Release | as in the row above | none |
+//!
+//! The models do not map files, so no model fails without them: the first six are the protocol of a
+//! seqlock, as in the ring's own model, and the rings are ordered by their own.
 
 #![allow(unsafe_code, reason = "mapped memory is accessed as atomic words")]
 

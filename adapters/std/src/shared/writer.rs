@@ -15,17 +15,19 @@ mod thread_log;
 
 use core::{
     mem,
-    sync::atomic::{
-        AtomicBool, AtomicU64, AtomicUsize,
-        Ordering::{Relaxed, Release},
-        fence,
-    },
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize},
     time::Duration,
 };
 use std::{fs::File, io, path::Path, sync::Arc};
 
 use rustix::fs::{FallocateFlags, fallocate, ftruncate};
-use tailwatch_core::{Clock, EventId, Limit, Ring, WindowSpec};
+use tailwatch_core::{
+    Clock, EventId, Limit, Ring, WindowSpec,
+    sync::{
+        Ordering::{Relaxed, Release},
+        at, fence_at,
+    },
+};
 
 use self::{
     lock::FileLock,
@@ -317,15 +319,15 @@ impl Share {
         // Only the drain calls this, under its lock.
         let number = self.anchors.load(Relaxed) + 1;
         self.anchors.store(number, Relaxed);
-        let at = header::ANCHORS + (number % 2) as usize * anchor::WORDS;
-        words.store(at + anchor::BEGIN, number);
+        let first = header::ANCHORS + (number % 2) as usize * anchor::WORDS;
+        words.store(first + anchor::BEGIN, number);
         // Release, paired with the Acquire fence of a reader behind its copy: one that has copied a
         // field of this anchor also sees its begin.
-        fence(Release);
-        words.store(at + anchor::TICKS, now.ticks);
-        words.store(at + anchor::UNIX_NS, now.unix_ns);
+        fence_at("shared: an anchor is begun", Release);
+        words.store(first + anchor::TICKS, now.ticks);
+        words.store(first + anchor::UNIX_NS, now.unix_ns);
         // Release, paired with the Acquire load with which a reader begins: it sees the fields.
-        words.at(at + anchor::END).store(number, Release);
+        words.at(first + anchor::END).store(number, at("shared: an anchor is complete", Release));
     }
 
     /// Marks the file as that of a stopped collector, and removes it unless it is to stay. Does
@@ -336,7 +338,7 @@ impl Share {
         }
         self.words.store(header::RECORDING, 0);
         // Release, paired with the Acquire load of readers: they then see all that was written.
-        self.words.at(header::STATE).store(state::STOPPED, Release);
+        self.words.at(header::STATE).store(state::STOPPED, at("shared: stopped", Release));
         let is_named = locked(&self.unnamed).take().is_none();
         if is_named && !self.keep {
             place::remove(&self.place.path, &self.file);

@@ -2,15 +2,7 @@
 
 #![allow(unsafe_code, reason = "the file is mapped, and its lock looked at")]
 
-use core::{
-    mem,
-    ptr::NonNull,
-    sync::atomic::{
-        Ordering::{Acquire, Relaxed},
-        fence,
-    },
-    time::Duration,
-};
+use core::{mem, ptr::NonNull, time::Duration};
 use std::{
     fs::{self, File},
     io,
@@ -23,7 +15,13 @@ use std::{
 };
 
 use memmap2::{Advice, Mmap, MmapOptions};
-use tailwatch_core::{Clock, Ring, WindowSpec};
+use tailwatch_core::{
+    Clock, Ring, WindowSpec,
+    sync::{
+        Ordering::{Acquire, Relaxed},
+        at, fence_at,
+    },
+};
 
 use super::{
     rows::{self, LimitRow, RingRow, ThreadRow},
@@ -238,7 +236,7 @@ impl SharedFile {
 
     fn state_word(&self) -> Result<u64, SharedFileProblem> {
         // Acquire, paired with the Release store at the stop: all that was written is visible.
-        let value = self.words().at(header::STATE).load(Acquire);
+        let value = self.words().at(header::STATE).load(at("shared: a look at the state", Acquire));
         let is_known = [state::LIVE, state::STOPPED, state::SNAPSHOT].contains(&value);
         let wanted = "1, 2 or 3";
         if is_known {
@@ -327,15 +325,16 @@ impl SharedFile {
     pub(crate) fn anchor(&self) -> Anchor {
         let words = self.words();
         let anchors = [0, 1].map(|index| {
-            let at = header::ANCHORS + index * anchor::WORDS;
+            let first = header::ANCHORS + index * anchor::WORDS;
             // Acquire, paired with the Release store of the end: the fields are visible.
-            let end = words.at(at + anchor::END).load(Acquire);
+            let end =
+                words.at(first + anchor::END).load(at("shared: a look at an anchor", Acquire));
             let (ticks, unix_ns) =
-                (words.load(at + anchor::TICKS), words.load(at + anchor::UNIX_NS));
+                (words.load(first + anchor::TICKS), words.load(first + anchor::UNIX_NS));
             // Acquire, paired with the Release fence behind the store of the next begin: if a field
             // of the next anchor was loaded, the load below sees that begin.
-            fence(Acquire);
-            let begin = words.at(at + anchor::BEGIN).load(Relaxed);
+            fence_at("shared: an anchor was copied", Acquire);
+            let begin = words.at(first + anchor::BEGIN).load(Relaxed);
             (end, ticks, unix_ns, begin == end && end > 0)
         });
         let whole = anchors.into_iter().filter(|(.., is_whole)| *is_whole);

@@ -1,17 +1,15 @@
 //! The rows of a shared file: events, limits, windows, rings and threads. A row that cannot be
 //! right is left out and counted.
 
-use core::{
-    sync::atomic::{
-        Ordering::{Acquire, Relaxed},
-        fence,
-    },
-    time::Duration,
-};
+use core::time::Duration;
 use std::sync::Arc;
 
 use tailwatch_core::{
     CoveredOutcomes, EventId, EventInfo, Limit, Quantile, Ring, Threshold, Unit, WindowSpec,
+    sync::{
+        Ordering::{Acquire, Relaxed},
+        at, fence_at,
+    },
 };
 
 use super::{tables::TableViews, text};
@@ -63,14 +61,14 @@ pub(crate) struct ThreadRow {
 /// never used, or is being written.
 fn copy<const WORDS: usize>(row: Words<'_>) -> Option<[u64; WORDS]> {
     // Acquire, paired with the Release store that completes the row: its words are visible.
-    let generation = row.at(0).load(Acquire);
+    let generation = row.at(0).load(at("shared: a look at a row", Acquire));
     if generation == 0 || generation % 2 == 1 {
         return None;
     }
     let words = core::array::from_fn(|word| row.load(word));
     // Acquire, paired with the Release fence behind the store of an odd generation: if a word of a
     // later use was copied, the load below sees that generation.
-    fence(Acquire);
+    fence_at("shared: a row was copied", Acquire);
     (row.at(0).load(Relaxed) == generation).then_some(words)
 }
 
@@ -243,7 +241,7 @@ pub(super) fn update_threads(tables: &TableViews<'_>, threads: &mut Vec<Option<T
             // The only field that changes within a generation.
             let last = row.load(thread::LAST);
             // Acquire, as in `copy`.
-            fence(Acquire);
+            fence_at("shared: a row was copied", Acquire);
             if row.load(thread::GENERATION) == known.generation {
                 known.last = last;
                 continue;

@@ -1,8 +1,9 @@
 //! The header and the tables of a shared file, as a reader finds them: validated once, on a copy.
 
-use core::sync::atomic::Ordering::Acquire;
-
-use tailwatch_core::TickRate;
+use tailwatch_core::{
+    TickRate,
+    sync::{Ordering::Acquire, at},
+};
 
 use crate::{
     clock::{ClockMode, ClockSource},
@@ -139,7 +140,8 @@ impl<'m> TableView<'m> {
     /// Returns the number of rows that may be read.
     pub(super) fn published(&self) -> usize {
         // Acquire, paired with the Release store of the program: the rows below are visible.
-        let published = self.published.at(table::PUBLISHED).load(Acquire);
+        let published =
+            self.published.at(table::PUBLISHED).load(at("shared: a look at the rows", Acquire));
         usize::try_from(published).unwrap_or(usize::MAX).min(self.capacity)
     }
 

@@ -1,6 +1,6 @@
 //! A table of a shared file, as its program writes it.
 
-use core::sync::atomic::{Ordering::Release, fence};
+use tailwatch_core::sync::{Ordering::Release, at, fence_at};
 
 use crate::shared::{
     layout::{WORD_BYTES, header, table},
@@ -71,7 +71,9 @@ impl Table {
     /// Makes the first `rows` rows visible to readers.
     pub(super) fn publish(&self, rows: usize) {
         // Release, paired with the Acquire load of readers: they see the rows.
-        self.description.at(table::PUBLISHED).store(rows as u64, Release);
+        self.description
+            .at(table::PUBLISHED)
+            .store(rows as u64, at("shared: rows are published", Release));
     }
 }
 
@@ -82,13 +84,13 @@ pub(super) fn begin(row: Words<'_>) {
     row.store(0, generation(row) | 1);
     // Release, paired with the Acquire fence of a reader behind its copy of the row: a reader that
     // has copied a word of what follows sees the odd generation.
-    fence(Release);
+    fence_at("shared: a row is begun", Release);
 }
 
 /// Completes a row that was begun.
 pub(super) fn complete(row: Words<'_>) {
     // Release, paired with the Acquire load with which a reader begins its copy: it sees the row.
-    row.at(0).store(generation(row) + 1, Release);
+    row.at(0).store(generation(row) + 1, at("shared: a row is complete", Release));
 }
 
 /// Returns the generation of a row.
