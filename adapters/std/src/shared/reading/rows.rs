@@ -66,10 +66,15 @@ fn copy<const WORDS: usize>(row: Words<'_>) -> Option<[u64; WORDS]> {
         return None;
     }
     let words = core::array::from_fn(|word| row.load(word));
+    still_has(row, generation).then_some(words)
+}
+
+/// Returns whether a row that was just copied still has this generation.
+fn still_has(row: Words<'_>, generation: u64) -> bool {
     // Acquire, paired with the Release fence behind the store of an odd generation: if a word of a
     // later use was copied, the load below sees that generation.
     fence_at("shared: a row was copied", Acquire);
-    (row.at(0).load(Relaxed) == generation).then_some(words)
+    row.at(0).load(Relaxed) == generation
 }
 
 /// Returns the bytes of a text in copied words.
@@ -240,9 +245,7 @@ pub(super) fn update_threads(tables: &TableViews<'_>, threads: &mut Vec<Option<T
         if let Some(known) = known {
             // The only field that changes within a generation.
             let last = row.load(thread::LAST);
-            // Acquire, as in `copy`.
-            fence_at("shared: a row was copied", Acquire);
-            if row.load(thread::GENERATION) == known.generation {
+            if still_has(row, known.generation) {
                 known.last = last;
                 continue;
             }
