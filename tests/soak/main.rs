@@ -4,13 +4,16 @@
 //! Threads start and end, more of them than there are rings. Bursts overflow rings. Spans end on
 //! other threads, are discarded, or end by unwinding. Switches and sampling rates change. One
 //! thread reads reports all the time. An observer panics now and then. The collector is stopped
-//! under load and followed by another one. At the end of each round no thread records, and every
+//! under load and followed by another one. Every second collector shares its rings, and readers
+//! outside come and go. At the end of each round no thread records, and every
 //! record must be accounted for. The first law that does not hold ends the program with a message
 //! that names the law.
 
 mod crowd;
 mod ledger;
 mod memory;
+#[cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
+mod outside;
 mod witness;
 
 use core::{
@@ -52,6 +55,12 @@ struct Arguments {
     /// The seed of all random choices (random unless given); the timing of threads varies anyway.
     #[arg(long)]
     seed: Option<u64>,
+    /// Read what is shared under this name, as a process outside.
+    #[arg(long, hide = true)]
+    outside: Option<String>,
+    /// The pause between two passes of such a reader, in microseconds.
+    #[arg(long, hide = true, default_value_t = 1_000)]
+    micros: u64,
 }
 
 /// The seed in use, for error messages.
@@ -80,6 +89,10 @@ struct Totals {
 
 fn main() {
     let arguments = Arguments::parse();
+    #[cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
+    if let Some(name) = &arguments.outside {
+        return outside::read(name, arguments.micros);
+    }
     let seed = *SEED.get_or_init(|| arguments.seed.unwrap_or_else(|| fastrand::u64(..)));
     println!("soak for {} s, up to {} threads, seed {seed}", arguments.seconds, arguments.threads);
     thread::spawn(watch_progress);
@@ -154,7 +167,16 @@ fn run_collector(
     let is_wild = totals.collectors % 3 != 1;
     let (capacity, usual_manner) =
         if is_wild { (1 << rng.u32(8..15), Manner::Wild) } else { (1 << 15, Manner::Calm) };
-    let collector = Collector::builder()
+    #[cfg_attr(
+        not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")),
+        allow(unused_mut, reason = "nothing can be shared")
+    )]
+    let mut builder = Collector::builder();
+    #[cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
+    if shares(totals.collectors) {
+        builder = builder.share(outside::name()).share_bytes(outside::SHARE_BYTES);
+    }
+    let collector = builder
         .ignore_environment()
         .rings(RINGS)
         .ring_capacity(capacity)
@@ -174,7 +196,9 @@ fn run_collector(
     for round in 1..=ROUNDS_PER_COLLECTOR {
         let is_last = round == ROUNDS_PER_COLLECTOR || Instant::now() + ROUND >= until;
         let manner = if is_wild && !is_last && rng.bool() { Manner::Gated } else { usual_manner };
-        let (made, queries) = run_round(&collector, crowd, manner, threads, is_last, rng);
+        let is_read = shares(totals.collectors);
+        let (made, queries) =
+            run_round(&collector, crowd, manner, threads, (is_last, is_read), rng);
         pushed += made;
         // The records of spans that no thread has ended belong to this round.
         crowd.end_all();
@@ -211,7 +235,7 @@ fn run_round(
     crowd: &Crowd,
     manner: Manner,
     threads: u64,
-    stops: bool,
+    (stops, is_read): (bool, bool),
     rng: &mut Rng,
 ) -> (u64, u64) {
     // Unless the manner is wild, every thread needs a ring.
@@ -219,7 +243,9 @@ fn run_round(
     let threads = rng.u64(1..=threads);
     let until = Instant::now() + ROUND;
     let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
+    #[cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
+    let outside = if is_read { [300, 20_000].map(outside::Outside::start).into() } else { vec![] };
+    let made = thread::scope(|scope| {
         let reading = scope.spawn(|| read_reports(collector, &is_over));
         let mut settings_rng = rng.fork();
         if manner == Manner::Gated {
@@ -242,7 +268,16 @@ fn run_round(
             .sum();
         is_over.store(true, Relaxed);
         (pushed, reading.join().unwrap_or_else(|_| fail("the thread that reads reports panicked")))
-    })
+    });
+    #[cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
+    outside.into_iter().for_each(outside::Outside::join);
+    made
+}
+
+/// Returns whether the collector with this number shares its rings.
+fn shares(number: u64) -> bool {
+    cfg!(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))
+        && number % 2 == 1
 }
 
 /// Reads and checks reports until `is_over`. Returns their number.

@@ -6,7 +6,7 @@
 //! Leaving a ring, and moving to another one, are wait-free: a thread does so between two records.
 //! Taking a row locks.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::collections::VecDeque;
 
 use super::table::{Table, begin, complete, generation};
@@ -20,11 +20,11 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct ThreadLog {
     table: Table,
-    /// For each row, when its thread left the ring, as a number that grows. 0 while it has the ring
-    /// or the row is reserved.
-    left: Box<[AtomicU64]>,
+    /// For each row, when its thread left the ring, as a number that grows until it wraps. 0 while
+    /// it has the ring or the row is reserved.
+    left: Box<[AtomicU32]>,
     /// How many threads have left a ring.
-    leavings: AtomicU64,
+    leavings: AtomicU32,
     free: Mutex<FreeRows>,
 }
 
@@ -51,8 +51,8 @@ pub(super) struct Reserved {
 impl ThreadLog {
     pub(super) fn new(table: Table) -> Self {
         Self {
-            left: (0..table.capacity()).map(|_| AtomicU64::new(0)).collect(),
-            leavings: AtomicU64::new(0),
+            left: (0..table.capacity()).map(|_| AtomicU32::new(0)).collect(),
+            leavings: AtomicU32::new(0),
             free: Mutex::default(),
             table,
         }
@@ -123,7 +123,8 @@ impl ThreadLog {
     /// Wait-free.
     pub(super) fn leave(&self, row: usize, last: u64) {
         self.table.row(row).store(thread::LAST, last);
-        self.left[row].store(self.leavings.fetch_add(1, Relaxed) + 1, Relaxed);
+        let number = self.leavings.fetch_add(1, Relaxed).wrapping_add(1).max(1);
+        self.left[row].store(number, Relaxed);
     }
 
     /// Moves the thread of the row `from` to a reserved row for another ring, in which its records
