@@ -9,7 +9,7 @@ use core::{
 };
 
 use tailwatch::{
-    ClockMode, ClockSource, Collector, Event, EventId, Outcome, Stamp, Trading, measure,
+    Builder, ClockMode, ClockSource, Collector, Event, EventId, Outcome, Stamp, Trading, measure,
     measure_cancel_on_drop, measure_tagged, record_since, record_value,
 };
 
@@ -166,7 +166,7 @@ pub(crate) fn run() -> Result<(), Box<dyn Error>> {
     let start = |mode, share: Option<&str>| -> Result<Collector, Box<dyn Error>> {
         black_box(Library::First);
         let builder = Collector::builder();
-        let builder = share.into_iter().fold(builder, |builder, name| builder.share(name));
+        let builder = share.into_iter().fold(builder, Builder::share);
         let collector = builder
             .ignore_environment()
             .manual_drain()

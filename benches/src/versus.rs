@@ -111,8 +111,11 @@ const MODES: [(ClockMode, &str); 2] =
 pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
     let [rounds, cold_rounds] = if smoke { [3, 20] } else { [301, 2_001] };
     let Peers { present, left_out } = peers::all(TURN);
+    // On the heap, because a collector has all its settings.
     let collectors =
-        [Collectors::start(ClockMode::Relaxed)?, Collectors::start(ClockMode::Ordered)?];
+        [ClockMode::Relaxed, ClockMode::Ordered].map(|mode| Collectors::start(mode).map(Box::new));
+    let [relaxed, ordered] = collectors;
+    let collectors = [relaxed?, ordered?];
     let mut contestants = ours(&collectors);
     let copies = contestants.len();
     contestants.extend(aligned(&collectors));
@@ -183,7 +186,7 @@ pub(crate) fn run(smoke: bool, json: Option<&Path>) -> Result<(), Box<dyn Error>
 /// Returns the rows of single spans after cold work, and the peers. `is_ordered` returns whether
 /// the contestant of this name is compared with the ordered floor.
 fn after_cold_work<'c>(
-    collectors: &'c [Collectors; 2],
+    collectors: &'c [Box<Collectors>; 2],
     peers: Vec<Contestant<'c>>,
     rounds: usize,
     is_ordered: impl Fn(&str) -> bool,
@@ -213,7 +216,7 @@ fn after_cold_work<'c>(
 
 /// Returns the rows of bursts: the floors, tailwatch's forms and the references among the peers.
 fn in_bursts<'c>(
-    collectors: &'c [Collectors; 2],
+    collectors: &'c [Box<Collectors>; 2],
     peers: Vec<Contestant<'c>>,
     rounds: usize,
 ) -> Vec<Row> {
@@ -236,8 +239,8 @@ fn in_bursts<'c>(
 /// Returns the forms that are timed after cold work, each with the collectors of its clock mode and
 /// its name.
 fn cold_forms(
-    collectors: &[Collectors; 2],
-) -> impl Iterator<Item = (Work, &Collectors, &'static str)> {
+    collectors: &[Box<Collectors>; 2],
+) -> impl Iterator<Item = (Work, &Box<Collectors>, &'static str)> {
     let both = |(relaxed, ordered, form)| {
         [(form, &collectors[0], relaxed), (form, &collectors[1], ordered)]
     };
@@ -253,7 +256,7 @@ fn floors<'c>() -> [Contestant<'c>; 2] {
 }
 
 /// Returns the floors and tailwatch's forms.
-fn ours(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
+fn ours(collectors: &[Box<Collectors>; 2]) -> Vec<Contestant<'_>> {
     let mut contestants: Vec<_> = floors().into();
     for (relaxed, ordered, work, fate) in FORMS {
         contestants.push(collectors[0].contestant(relaxed, work, fate));
@@ -264,7 +267,7 @@ fn ours(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
 }
 
 /// Returns the floors and the guard, at several positions of the code.
-fn aligned(collectors: &[Collectors; 2]) -> Vec<Contestant<'_>> {
+fn aligned(collectors: &[Box<Collectors>; 2]) -> Vec<Contestant<'_>> {
     let mut contestants = Vec::new();
     for (name, copies) in aligned::FLOORS {
         contestants.extend(copies.map(|work| Contestant::new(name, work)));
