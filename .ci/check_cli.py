@@ -97,7 +97,9 @@ def check_decoders(tailwatch, decoder, file):
 
 def check_reader(tailwatch, bots, scratch, name):
     """A reader that stays until the bot stops reports the same as the bot."""
-    own, trace, outside = (scratch / f"{file}" for file in ("own.json", "trace.csv", "outside.json"))
+    own, trace, outside = (
+        scratch / file for file in ("own.json", "trace.csv", "outside.json")
+    )
     bot = start(bots, "trading_bot", name, "--seconds", 8, "--json", own, "--trace", trace)
     await_file(tailwatch, name, bot)
     with open(outside, "w", encoding="utf-8") as out:
@@ -115,7 +117,10 @@ def check_reader(tailwatch, bots, scratch, name):
         for key in ("id", "name", "labels", "unit", "of", "outcomes"):
             if one[key] != other[key]:
                 fail(f"{one['name']}: {key} is {one[key]} outside, {other[key]} in the bot")
-        totals = [event["total"] and {key: event["total"][key] for key in exact} for event in (one, other)]
+        totals = [
+            event["total"] and {key: event["total"][key] for key in exact}
+            for event in (one, other)
+        ]
         if totals[0] != totals[1]:
             fail(f"{one['name']}: {totals[0]} outside, {totals[1]} in the bot")
     row = of_name(tailwatch, name)
@@ -173,12 +178,14 @@ def check_refusals(tailwatch, scratch):
     """What cannot be shown is an error in one sentence."""
     (scratch / "empty").write_bytes(b"")
     (scratch / "text").write_bytes(b"x" * 5_000)
-    for what in ("no-such-program", "999999999", "./", str(scratch / "empty"), str(scratch / "text")):
+    files = [str(scratch / file) for file in ("empty", "text")]
+    for what in ("no-such-program", "999999999", "./", *files):
         for command in ("report", "dump"):
             out, error = run(tailwatch, command, what, code=2)
             if out or not error.startswith("tailwatch: ") or len(error.splitlines()) != 1:
                 fail(f"{command} {what}: {out!r}, {error!r}")
-    head = subprocess.run(f"{tailwatch} list | head -c 1", shell=True, capture_output=True, text=True)
+    pipe = f"{tailwatch} list | head -c 1"
+    head = subprocess.run(pipe, shell=True, capture_output=True, text=True)
     if head.stderr:
         fail(f"a closed pipe: {head.stderr}")
 

@@ -22,7 +22,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # tables.
 CRATES = [
     ("tailwatch-core", ["--test", "loom"], "", ["core/src/ring.rs", "core/src/ring/claim_once.rs"]),
-    ("tailwatch", ["--lib"], "recording::pool::models::", ["adapters/std/src/recording/pool.rs", "adapters/std/src/shared/words.rs"]),
+    (
+        "tailwatch",
+        ["--lib"],
+        "recording::pool::models::",
+        ["adapters/std/src/recording/pool.rs", "adapters/std/src/shared/words.rs"],
+    ),
 ]
 NAMED = re.compile(r'\b(?:at|fence_at)\(\s*"([^"]*)",\s*(?:Acquire|Release|AcqRel|SeqCst)\s*,?\s*\)')
 # A compiler fence orders nothing between cores, so it has no row.

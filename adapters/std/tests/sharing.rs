@@ -84,6 +84,22 @@ fn a_file_of_a_live_program_is_never_replaced() {
 }
 
 #[test]
+fn a_reader_in_the_program_itself_does_not_make_it_seem_dead() {
+    use tailwatch::shared::{FileState, SharedFile};
+
+    let scratch = Scratch::new();
+    let collector = builder(&scratch, "bot").start().unwrap();
+    let [path] = &files(scratch.directory())[..] else { panic!("one file") };
+    for _ in 0..3 {
+        // Closing it would release a lock that belongs to the process.
+        let file = SharedFile::open(path).unwrap();
+        assert_eq!(file.state(), FileState::Live);
+        assert!(file.heartbeat_age().unwrap() < core::time::Duration::from_mins(1));
+    }
+    drop(collector);
+}
+
+#[test]
 fn a_stop_removes_the_file_unless_it_is_to_stay() {
     let scratch = Scratch::new();
     let collector = builder(&scratch, "bot").start().unwrap();

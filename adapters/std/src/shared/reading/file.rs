@@ -84,8 +84,8 @@ pub struct Hidden {
 /// cannot be right is an error, or is left out and counted.
 ///
 /// If the file is truncated while it is open, an access to the missing part kills this process
-/// (SIGBUS). Only its owner and root can do that. [`SharedReader`](crate::shared::SharedReader) checks the
-/// size before each pass.
+/// (SIGBUS). Only its owner and root can do that.
+/// [`SharedReader`](crate::shared::SharedReader) checks the size before each pass.
 ///
 /// ```
 /// use tailwatch::{Collector, shared::{self, FileState}};

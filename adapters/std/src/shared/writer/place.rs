@@ -44,7 +44,7 @@ impl Place {
     /// directory if it is missing.
     pub(super) fn new(share: &str, pid: u32, start: u64) -> Result<Self, ShareError> {
         let (directory, name) = match share.rsplit_once('/') {
-            None => (default_directory()?, share),
+            None => (directory_of_user(Path::new("/dev/shm"))?, share),
             Some(("", name)) => (PathBuf::from("/"), name),
             Some((directory, name)) => (PathBuf::from(directory), name),
         };
@@ -207,9 +207,9 @@ pub(super) fn remove(path: &Path, file: &File) {
 }
 
 /// Returns the directory of this user's shared files, which it creates if it is missing.
-fn default_directory() -> Result<PathBuf, ShareError> {
+fn directory_of_user(parent: &Path) -> Result<PathBuf, ShareError> {
     let uid = rustix::process::geteuid().as_raw();
-    let path = PathBuf::from(format!("/dev/shm/tailwatch-{uid}"));
+    let path = parent.join(format!("tailwatch-{uid}"));
     match DirBuilder::new().mode(0o700).create(&path) {
         Ok(()) => return Ok(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -225,4 +225,54 @@ fn default_directory() -> Result<PathBuf, ShareError> {
         _ => return Ok(path),
     };
     Err(ShareError::Directory { path, problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_somebody_else_could_write_is_refused() {
+        let parent = std::env::temp_dir().join(format!("tailwatch-place-{}", std::process::id()));
+        fs::create_dir(&parent).unwrap();
+        let path = directory_of_user(&parent).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(directory_of_user(&parent).unwrap(), path, "it is there already");
+        // The owner may let a group read.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o750)).unwrap();
+        assert_eq!(directory_of_user(&parent).unwrap(), path);
+        let refused = || match directory_of_user(&parent).unwrap_err() {
+            ShareError::Directory { path: refused, problem } if refused == path => problem,
+            error => panic!("{error}"),
+        };
+        for mode in [0o777, 0o720] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(refused(), DirectoryProblem::WritableByOthers, "{mode:o}");
+        }
+        // Only root can give a directory away.
+        if rustix::process::geteuid().is_root() {
+            chown(&path, Some(12_345), None).unwrap();
+            assert_eq!(refused(), DirectoryProblem::OtherOwner(12_345));
+        }
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "x").unwrap();
+        assert_eq!(refused(), DirectoryProblem::NotADirectory);
+        fs::remove_file(&path).unwrap();
+        symlink(&parent, &path).unwrap();
+        assert_eq!(refused(), DirectoryProblem::NotADirectory);
+        fs::remove_dir_all(&parent).unwrap();
+    }
+
+    #[test]
+    fn files_of_other_names_are_not_those_of_a_program() {
+        let is_file = |path: &str| is_file_of(Path::new(path), "bot");
+        assert!(is_file("/x/bot.1.2"));
+        for other in
+            ["/x/bot", "/x/bot.1", "/x/bot.1.2.3", "/x/bot.x.2", "/x/bot2.1.2", "/x/ot.1.2"]
+        {
+            assert!(!is_file(other), "{other}");
+        }
+    }
 }
