@@ -138,7 +138,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         collector.flush();
         let expected = (RECORDED.len() * 2 - 1) * TIMES;
         assert_eq!(collector.health().produced, expected as u64, "everything is recorded");
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
         {
             let shared = builder(mode).share("tailwatch-cache-lines").start()?;
             shared.register_thread("counted")?;

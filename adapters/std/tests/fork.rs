@@ -49,7 +49,7 @@ fn main() {
         check();
         println!("{name}: ok");
     }
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     {
         child::share_from_now_on();
         for (name, check) in CHECKS {
@@ -69,7 +69,7 @@ mod child;
 #[cfg(unix)]
 #[path = "fork/handles.rs"]
 mod handles;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #[path = "fork/sharing.rs"]
 mod sharing;
 

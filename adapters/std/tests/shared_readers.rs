@@ -105,6 +105,8 @@ fn a_reader_from_the_beginning_reports_what_the_program_does() {
     reader.pass().unwrap();
     let (outside, own) = (reader.report(), collector.report());
     assert_same_totals(&outside, &own);
+    let read = Report::from_json(&outside.to_json()).unwrap();
+    assert_eq!(read, outside, "JSON from outside can be read");
     assert_eq!((reader.unknown_records(), reader.invalid_rows()), (0, 0));
     let [produced, delivered] = [own.health.produced, own.health.delivered];
     assert_eq!((outside.health.produced, outside.health.delivered), (produced, delivered));

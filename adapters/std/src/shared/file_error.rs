@@ -94,7 +94,7 @@ impl fmt::Display for SharedFileProblem {
             Self::NotAFile => f.write_str("it is not a regular file"),
             Self::TooShort { bytes } => write!(
                 f,
-                "it has {bytes} bytes, fewer than the {} of a header",
+                "it is no shared file: it has {bytes} bytes, fewer than the {} of a header",
                 HEADER_WORDS * WORD_BYTES
             ),
             Self::NotShared => {

@@ -149,7 +149,7 @@ pub(crate) mod limit {
     use super::TextField;
 
     pub(crate) const TYPE: u64 = 3;
-    // The generation is word 0, as in every row that is used again.
+    pub(crate) const GENERATION: usize = 0;
     pub(crate) const RETIRED: usize = 1;
     pub(crate) const EVENT: usize = 2;
     pub(crate) const KIND: usize = 3;

@@ -75,6 +75,12 @@ impl<'m> Words<'m> {
         &self.words[position]
     }
 
+    /// Returns the first words, if there are so many. Accesses at positions that are constants then
+    /// cannot panic.
+    pub(crate) fn first<const WORDS: usize>(self) -> Option<&'m [AtomicU64; WORDS]> {
+        self.words.first_chunk()
+    }
+
     /// Loads the word at a position.
     #[track_caller]
     pub(crate) fn load(self, position: usize) -> u64 {

@@ -92,6 +92,8 @@ pub(crate) struct Share {
     /// The capacity of a thread's first ring.
     first_capacity: usize,
     hidden_threads: AtomicU64,
+    /// That number in the header.
+    shown_hidden_threads: &'static AtomicU64,
     /// The number of anchors that were written.
     anchors: AtomicU64,
     place: Place,
@@ -161,6 +163,7 @@ impl Share {
             in_use: AtomicUsize::new(first_ring),
             first_capacity: sizes.rings.capacity,
             hidden_threads: AtomicU64::new(0),
+            shown_hidden_threads: words.at(header::HIDDEN_THREADS),
             anchors: AtomicU64::new(0),
             place,
             unnamed: Mutex::new(Some(unnamed)),
@@ -254,6 +257,7 @@ impl Share {
         let reserved = (purpose == Purpose::Growth).then(|| self.reserve_row()).flatten();
         Some(SharedRing {
             ring,
+            head: self.words.at(offset / WORD_BYTES),
             index,
             offset,
             reserved,
@@ -281,7 +285,7 @@ impl Share {
     /// Counts a thread whose ring is not in the file.
     pub(crate) fn count_hidden_thread(&self) {
         let hidden = self.hidden_threads.fetch_add(1, Relaxed) + 1;
-        self.words.at(header::HIDDEN_THREADS).fetch_max(hidden, Relaxed);
+        self.shown_hidden_threads.fetch_max(hidden, Relaxed);
     }
 
     /// Returns how many threads had a ring that is not in the file.
@@ -370,6 +374,8 @@ pub(crate) struct PassCounts {
 #[derive(Debug)]
 pub(crate) struct SharedRing {
     ring: &'static Ring,
+    /// The `head` of the ring.
+    head: &'static AtomicU64,
     index: usize,
     offset: usize,
     /// The row for the thread that moves to this ring.
@@ -425,7 +431,7 @@ impl SharedRing {
 
     /// Returns the sequence number of the next record.
     fn head(&self) -> u64 {
-        self.share.words.load(self.offset / WORD_BYTES)
+        self.head.load(Relaxed)
     }
 }
 

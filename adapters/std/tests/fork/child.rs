@@ -17,7 +17,7 @@ static SHARES: AtomicBool = AtomicBool::new(false);
 static SHARED: AtomicUsize = AtomicUsize::new(0);
 
 /// Makes all collectors that are built from now on share their rings.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub(crate) fn share_from_now_on() {
     SHARES.store(true, Relaxed);
 }

@@ -48,7 +48,7 @@ fn list_in(parent: &Path) -> io::Result<Vec<Result<SharedFile, SharedFileError>>
 }
 
 /// Opens a shared file by what a person knows of it: a path, if `what` contains a `/`; the number
-/// of a process; or the name under which a program shares. If several have the name or number, the
+/// of a process; the name under which a program shares; or that of a file in its directory. If several have the name or number, the
 /// newest live one is opened, or else the newest.
 ///
 /// # Errors
@@ -76,7 +76,8 @@ fn find_in(parent: &Path, what: &str) -> Result<SharedFile, FindError> {
                 continue;
             }
         };
-        if file.program() == what || file.pid().to_string() == what {
+        let is_named = file.path().file_name().is_some_and(|name| name == what);
+        if is_named || file.program() == what || file.pid().to_string() == what {
             let is_live = file.state() == FileState::Live;
             if found.is_none()
                 || (is_live && found.as_ref().map(SharedFile::state) != Some(FileState::Live))

@@ -1,6 +1,11 @@
 //! A table of a shared file, as its program writes it.
 
-use tailwatch_core::sync::{Ordering::Release, at, fence_at};
+use core::sync::atomic::AtomicU64;
+
+use tailwatch_core::sync::{
+    Ordering::{Relaxed, Release},
+    at, fence_at,
+};
 
 use crate::shared::{
     layout::{WORD_BYTES, header, table},
@@ -64,8 +69,12 @@ impl Table {
     /// # Panics
     /// Panics if the table has no such row.
     pub(super) fn row(&self, index: usize) -> Words<'static> {
-        let row = self.rows.part(index * self.spec.words, self.spec.words);
-        row.expect("the table has the row")
+        self.find(index).expect("the table has the row")
+    }
+
+    /// Returns a row, if the table has it.
+    pub(super) fn find(&self, index: usize) -> Option<Words<'static>> {
+        self.rows.part(index.checked_mul(self.spec.words)?, self.spec.words)
     }
 
     /// Makes the first `rows` rows visible to readers.
@@ -77,23 +86,19 @@ impl Table {
     }
 }
 
-/// Begins to write a row that begins with its generation: readers do not take it until
-/// [`complete`] was called.
-pub(super) fn begin(row: Words<'_>) {
+/// Begins to write a row that has this generation: readers do not take it until [`complete`] was
+/// called.
+pub(super) fn begin(generation: &AtomicU64) {
     // That of a row that was begun and not completed is odd already.
-    row.store(0, generation(row) | 1);
+    generation.store(generation.load(Relaxed) | 1, Relaxed);
     // Release, paired with the Acquire fence of a reader behind its copy of the row: a reader that
     // has copied a word of what follows sees the odd generation.
     fence_at("shared: a row is begun", Release);
 }
 
-/// Completes a row that was begun.
-pub(super) fn complete(row: Words<'_>) {
+/// Completes a row that was begun and has this generation.
+pub(super) fn complete(generation: &AtomicU64) {
     // Release, paired with the Acquire load with which a reader begins its copy: it sees the row.
-    row.at(0).store(generation(row) + 1, at("shared: a row is complete", Release));
-}
-
-/// Returns the generation of a row.
-pub(super) fn generation(row: Words<'_>) -> u64 {
-    row.load(0)
+    let next = generation.load(Relaxed).wrapping_add(1);
+    generation.store(next, at("shared: a row is complete", Release));
 }

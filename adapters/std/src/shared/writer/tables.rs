@@ -125,9 +125,9 @@ impl Tables {
                 return;
             }
             let row = self.limits.row(index);
-            begin(row);
+            begin(row.at(limit::GENERATION));
             write_limit(row, event, set, origin);
-            complete(row);
+            complete(row.at(limit::GENERATION));
             if retired.is_none() {
                 self.limits_of.push(None);
             }

@@ -6,15 +6,18 @@
 //! Leaving a ring, and moving to another one, are wait-free: a thread does so between two records.
 //! Taking a row locks.
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::collections::VecDeque;
 
-use super::table::{Table, begin, complete, generation};
+use super::table::{Table, begin, complete};
 use crate::{
     recording::identity::Identity,
-    shared::{layout::thread, words::Words},
+    shared::layout::thread,
     sync::{Mutex, lock},
 };
+
+/// The words of a row.
+type Row = [AtomicU64; thread::WORDS];
 
 /// The log of threads.
 #[derive(Debug)]
@@ -83,7 +86,7 @@ impl ThreadLog {
             index
         };
         self.left[index].store(0, Relaxed);
-        begin(self.table.row(index));
+        begin(self.table.row(index).at(thread::GENERATION));
         self.table.publish(free.used);
         Some(Reserved { row: index, unknown_records })
     }
@@ -109,37 +112,47 @@ impl ThreadLog {
         words.store_text(thread::NAME, &thread.name);
         words.store(thread::PREDECESSOR, 0);
         words.store(thread::PREDECESSOR_GENERATION, 0);
-        Self::fill(words, ring, first);
-        complete(words);
+        if let Some(row) = self.row(row) {
+            fill(row, ring, first);
+            complete(&row[thread::GENERATION]);
+        }
     }
 
-    fn fill(words: Words<'_>, ring: usize, first: u64) {
-        words.store(thread::RING, ring as u64);
-        words.store(thread::FIRST, first);
-        words.store(thread::LAST, thread::STILL_HAS_IT);
+    /// Returns a row. There always is one, but recording must not be able to panic.
+    fn row(&self, row: usize) -> Option<&'static Row> {
+        self.table.find(row)?.first()
     }
 
     /// Notes that the thread of a row has left the ring, before the record with number `last`.
     /// Wait-free.
     pub(super) fn leave(&self, row: usize, last: u64) {
-        self.table.row(row).store(thread::LAST, last);
-        let number = self.leavings.fetch_add(1, Relaxed).wrapping_add(1).max(1);
-        self.left[row].store(number, Relaxed);
+        if let (Some(words), Some(left)) = (self.row(row), self.left.get(row)) {
+            words[thread::LAST].store(last, Relaxed);
+            let number = self.leavings.fetch_add(1, Relaxed).wrapping_add(1).max(1);
+            left.store(number, Relaxed);
+        }
     }
 
     /// Moves the thread of the row `from` to a reserved row for another ring, in which its records
     /// begin with number `first`. Wait-free.
     pub(super) fn go_on(&self, from: usize, to: usize, ring: usize, last: u64, first: u64) {
-        let (old, new) = (self.table.row(from), self.table.row(to));
-        new.store(thread::TID, old.load(thread::TID));
-        for word in thread::NAME.at..=thread::NAME.at + thread::NAME.words {
-            new.store(word, old.load(word));
+        let (Some(old), Some(new)) = (self.row(from), self.row(to)) else { return };
+        new[thread::TID].store(old[thread::TID].load(Relaxed), Relaxed);
+        for (new, old) in new[thread::NAME.at..].iter().zip(&old[thread::NAME.at..]) {
+            new.store(old.load(Relaxed), Relaxed);
         }
-        new.store(thread::PREDECESSOR, from as u64 + 1);
-        new.store(thread::PREDECESSOR_GENERATION, generation(old));
-        Self::fill(new, ring, first);
+        new[thread::PREDECESSOR].store(from as u64 + 1, Relaxed);
+        let generation = old[thread::GENERATION].load(Relaxed);
+        new[thread::PREDECESSOR_GENERATION].store(generation, Relaxed);
+        fill(new, ring, first);
         // Before the new row is complete: whoever sees it sees where the old one ends.
         self.leave(from, last);
-        complete(new);
+        complete(&new[thread::GENERATION]);
     }
+}
+
+fn fill(row: &Row, ring: usize, first: u64) {
+    row[thread::RING].store(ring as u64, Relaxed);
+    row[thread::FIRST].store(first, Relaxed);
+    row[thread::LAST].store(thread::STILL_HAS_IT, Relaxed);
 }
