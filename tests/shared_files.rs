@@ -3,8 +3,10 @@
 
 #![cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
 
+use core::time::Duration;
 use std::{
     fs,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -204,4 +206,77 @@ fn tables_of_unknown_types_and_longer_rows_are_read() {
     let (all, ..) = read(&scratch, &valid());
     // Without its type, the table of labels is one that this version does not know.
     assert_eq!(read(&scratch, &with(of_table(2, 0), 99)).0, all);
+}
+
+/// Gives the file room for so many rows of this table, at its end. Returns where they are.
+fn move_table(bytes: &mut Vec<u8>, kind: u64, rows: usize) -> usize {
+    let stride = usize::try_from(word(bytes, of_table(kind, 2))).unwrap();
+    let offset = bytes.len().next_multiple_of(8);
+    bytes.resize(offset + stride * rows, 0);
+    let values = [(1, offset), (3, rows), (4, rows)].map(|(at, value)| (of_table(kind, at), value));
+    for (at, value) in values.into_iter().chain([(32, bytes.len())]) {
+        bytes[at..at + 8].copy_from_slice(&(value as u64).to_le_bytes());
+    }
+    offset
+}
+
+#[test]
+fn an_event_with_more_labels_than_one_can_have_is_left_out() {
+    let scratch = Scratch::new("labels");
+    let event = word(&valid(), of_row(1, 0, 0));
+    for (labels, left_out) in [(8, false), (9, true), (20_000, true)] {
+        let mut bytes = valid();
+        let rows = move_table(&mut bytes, 2, labels);
+        for (index, row) in bytes[rows..].chunks_exact_mut(288).enumerate() {
+            let key = format!("key_{index}");
+            row[..8].copy_from_slice(&event.to_le_bytes());
+            row[8..16].copy_from_slice(&(key.len() as u64).to_le_bytes());
+            row[16..16 + key.len()].copy_from_slice(key.as_bytes());
+            row[144..152].copy_from_slice(&1_u64.to_le_bytes());
+            row[152] = b'v';
+        }
+        // Rings lie behind the tables, so there are none.
+        let published = of_table(4, 4);
+        bytes[published..published + 8].fill(0);
+        let flight = open(&scratch, &bytes).unwrap().flight().unwrap();
+        let is_there = flight.events.iter().any(|(id, _)| u64::from(id.get()) == event);
+        assert_eq!((is_there, flight.invalid_rows > 0), (!left_out, left_out), "{labels}");
+    }
+}
+
+/// A program that is damaged, or means harm, changes its file while a reader has it open.
+#[test]
+fn where_the_tables_are_is_read_once() {
+    let scratch = Scratch::new("read_once");
+    for kind in [1, 2, 3, 4, 5, 6] {
+        let file = open(&scratch, &valid()).unwrap();
+        let writer = fs::OpenOptions::new().write(true).open(file.path()).unwrap();
+        let mut reader = SharedReader::from_oldest(file).unwrap();
+        reader.pass().unwrap();
+        let before = reader.report().health;
+        // The type, the offset, the stride, the capacity and the number of rows.
+        for value in [0, 1, u64::MAX] {
+            for field in 0..5 {
+                let at = of_table(kind, field) as u64;
+                writer.write_all_at(&value.to_le_bytes(), at).unwrap();
+            }
+            reader.pass().unwrap();
+            assert_eq!(reader.report().health.delivered, before.delivered, "{kind}, {value}");
+            reader.file().flight().unwrap();
+        }
+    }
+}
+
+#[test]
+fn there_is_a_pause_between_two_passes_whatever_the_file_says() {
+    let scratch = Scratch::new("pause");
+    // Without rings, only the file says how long it is.
+    let mut bytes = with(of_table(4, 4), 0);
+    for period in [0, 1, u64::MAX] {
+        bytes[160..168].copy_from_slice(&period.to_le_bytes());
+        let mut reader = SharedReader::from_oldest(open(&scratch, &bytes).unwrap()).unwrap();
+        let pause = reader.pass().unwrap();
+        let sensible = Duration::from_millis(1)..=Duration::from_millis(50);
+        assert!(sensible.contains(&pause), "{period}: {pause:?}");
+    }
 }

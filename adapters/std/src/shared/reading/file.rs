@@ -25,7 +25,7 @@ use tailwatch_core::{
 
 use super::{
     rows::{self, LimitRow, RingRow, ThreadRow},
-    tables::{Header, TableViews},
+    tables::{Header, TablePlace, TableViews, Tables},
     text,
 };
 use crate::{
@@ -101,6 +101,7 @@ pub struct Hidden {
 pub struct SharedFile {
     path: PathBuf,
     header: Header,
+    tables: Tables<TablePlace>,
     file: File,
     map: Mmap,
 }
@@ -139,13 +140,13 @@ impl SharedFile {
             unsafe { MmapOptions::new().len(len).map(&file) }.map_err(SharedFileProblem::Io)
         };
         let first = map(header_bytes)?;
-        // Fails, where an access would kill the process, if the file was truncated meanwhile.
-        first.advise(Advice::PopulateRead).map_err(SharedFileProblem::Io)?;
+        probe(&first, 0, header_bytes).map_err(SharedFileProblem::Io)?;
         let header = Header::read(words_of(&first)?, bytes)?;
+        let tables = Tables::read(words_of(&first)?, header.file_bytes)?;
         let file_bytes = usize::try_from(header.file_bytes).unwrap_or(usize::MAX);
         let map = map(file_bytes)?;
-        TableViews::read(words_of(&map)?)?;
-        let opened = Self { path: path.to_owned(), header, file, map };
+        probe(&map, 0, header_bytes).map_err(SharedFileProblem::Io)?;
+        let opened = Self { path: path.to_owned(), header, tables, file, map };
         opened.state_word()?;
         Ok(opened)
     }
@@ -154,9 +155,9 @@ impl SharedFile {
         words_of(&self.map).unwrap_or_else(|_| unreachable!("a mapping is not at address 0"))
     }
 
-    /// Returns the tables, whose descriptions were valid when the file was opened.
-    fn tables(&self) -> Result<TableViews<'_>, SharedFileProblem> {
-        TableViews::read(self.words())
+    /// Returns the tables, which are where they were when the file was opened.
+    fn tables(&self) -> TableViews<'_> {
+        self.tables.of_file(self.words())
     }
 
     fn error(&self, problem: SharedFileProblem) -> SharedFileError {
@@ -346,69 +347,43 @@ impl SharedFile {
     }
 
     /// Returns the events in the rows from `from` on, and how many rows cannot be right.
-    pub(crate) fn events(&self, from: usize) -> Result<(Vec<NamedEvent>, u64), SharedFileError> {
-        self.with_tables(|tables| rows::events(tables, from))
+    pub(crate) fn events(&self, from: usize) -> (Vec<NamedEvent>, u64) {
+        rows::events(&self.tables(), from)
     }
 
     /// Returns the largest number of events, and of limits.
-    pub(crate) fn capacities(&self) -> Result<(usize, usize), SharedFileError> {
-        self.with_tables(|tables| {
-            (tables.events.capacity, tables.limits.map_or(0, |limits| limits.capacity))
-        })
+    pub(crate) fn capacities(&self) -> (usize, usize) {
+        let Tables { events, limits, .. } = self.tables;
+        (events.capacity, limits.map_or(0, |limits| limits.capacity))
     }
 
     /// Returns the number of events.
-    pub(crate) fn event_rows(&self) -> Result<usize, SharedFileError> {
-        self.with_tables(|tables| tables.events.published())
+    pub(crate) fn event_rows(&self) -> usize {
+        self.tables().events.published()
     }
 
     /// Returns the limits that hold, and how many rows cannot be right.
-    pub(crate) fn limits(&self) -> Result<(Vec<LimitRow>, u64), SharedFileError> {
-        self.with_tables(rows::limits)
+    pub(crate) fn limits(&self) -> (Vec<LimitRow>, u64) {
+        rows::limits(&self.tables())
     }
 
     /// Returns the windows of the program, and how many rows cannot be right.
-    pub(crate) fn windows(&self) -> Result<(Vec<WindowSpec>, u64), SharedFileError> {
-        self.with_tables(rows::windows)
+    pub(crate) fn windows(&self) -> (Vec<WindowSpec>, u64) {
+        rows::windows(&self.tables())
     }
 
     /// Adds the rings that are not among these. A row that cannot be right becomes `None`.
-    pub(crate) fn add_rings(
-        &self,
-        rings: &mut Vec<Option<RingRow>>,
-    ) -> Result<(), SharedFileError> {
+    pub(crate) fn add_rings(&self, rings: &mut Vec<Option<RingRow>>) {
         let known = rings.len();
-        self.with_tables(|tables| rows::add_rings(tables, self.header.file_bytes, rings))?;
+        rows::add_rings(&self.tables(), self.header.file_bytes, rings);
         for ring in &mut rings[known..] {
-            *ring = ring.filter(|row| self.is_present(row));
-        }
-        Ok(())
-    }
-
-    /// Returns whether the memory of a ring is there. An access would kill the process if the file
-    /// was truncated, or if a page of it would have to be allocated on a full file system.
-    fn is_present(&self, row: &RingRow) -> bool {
-        match self.map.advise_range(Advice::PopulateRead, row.offset, row.bytes) {
-            Ok(()) => true,
-            // Linux before 5.14 does not know the advice.
-            Err(error) => error.kind() == io::ErrorKind::InvalidInput,
+            *ring = ring.filter(|row| probe(&self.map, row.offset, row.bytes).is_ok());
         }
     }
 
     /// Updates copies of all rows of the log of threads.
-    pub(crate) fn update_threads(
-        &self,
-        threads: &mut Vec<Option<ThreadRow>>,
-    ) -> Result<(), SharedFileError> {
-        self.with_tables(|tables| rows::update_threads(tables, threads))
-    }
-
-    fn with_tables<T>(
-        &self,
-        read: impl FnOnce(&TableViews<'_>) -> T,
-    ) -> Result<T, SharedFileError> {
-        let tables = self.tables().map_err(|problem| self.error(problem))?;
-        Ok(read(&tables))
+    pub(crate) fn update_threads(&self, threads: &mut Vec<Option<ThreadRow>>) {
+        rows::update_threads(&self.tables(), threads);
     }
 
     /// Returns a ring of the file.
@@ -421,6 +396,16 @@ impl SharedFile {
         // own are attached to it, so the memory need not be writable.
         let ring = unsafe { Ring::from_memory(start.add(row.offset), row.capacity) };
         ring.expect("the row was validated")
+    }
+}
+
+/// Returns an error if an access to this part would kill the process: because the file was
+/// truncated, or because a page would have to be allocated on a full file system.
+fn probe(map: &Mmap, offset: usize, bytes: usize) -> io::Result<()> {
+    match map.advise_range(Advice::PopulateRead, offset, bytes) {
+        // Linux before 5.14 does not know the advice.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
     }
 }
 

@@ -121,15 +121,15 @@ impl SharedFile {
     pub fn flight(&self) -> Result<Flight, SharedFileError> {
         self.check_size()?;
         let (mut rows, mut threads) = (Vec::new(), Vec::new());
-        self.add_rings(&mut rows)?;
+        self.add_rings(&mut rows);
         let mut rings: Vec<(FlightRing, Vec<Keyed>)> = rows
             .iter()
             .enumerate()
             .filter_map(|(index, row)| Some(self.read_ring(index, row.as_ref()?)))
             .collect();
         // After the records: their threads and events were in the file before them.
-        self.update_threads(&mut threads)?;
-        let (found, invalid_rows) = self.events(0)?;
+        self.update_threads(&mut threads);
+        let (found, invalid_rows) = self.events(0);
         let events: Vec<_> = found.iter().map(|event| (event.info.id, event.info.name)).collect();
         let names: HashMap<EventId, &'static str> = events.iter().copied().collect();
         for (_, records) in &mut rings {

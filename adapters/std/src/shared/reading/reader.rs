@@ -18,7 +18,7 @@ use crate::{
     drain::{
         SetupError,
         outside::{OutsideDrain, OutsideSetup},
-        poll_interval::PollInterval,
+        poll_interval::{MIN_PERIOD, PollInterval},
     },
     events::numbers::NamedEvent,
     recording::identity::Identity,
@@ -141,14 +141,14 @@ impl SharedReader {
     ) -> Result<Self, SharedFileError> {
         let file = Arc::new(file);
         file.check_size()?;
-        let (of_program, mut invalid_rows) = file.windows()?;
+        let (of_program, mut invalid_rows) = file.windows();
         let mut windows = if windows.is_empty() { of_program } else { windows.to_vec() };
         if windows.is_empty() {
             windows = WindowSpec::DEFAULT.to_vec();
         }
         windows.sort_unstable_by_key(|window| window.length);
         let mut rows = Vec::new();
-        file.add_rings(&mut rows)?;
+        file.add_rings(&mut rows);
         let state = file.state();
         let rings: Vec<_> = rows
             .iter()
@@ -159,8 +159,8 @@ impl SharedReader {
         } else {
             last_moment(&file, &rows)
         };
-        let event_rows = file.event_rows()?;
-        let (events, invalid) = file.events(0)?;
+        let event_rows = file.event_rows();
+        let (events, invalid) = file.events(0);
         let rows_of_events = events.len() as u64;
         let events = distinct(events);
         invalid_rows += invalid + rows_of_events - events.len() as u64;
@@ -182,7 +182,7 @@ impl SharedReader {
             is_over: false,
             file,
         };
-        reader.take_over_events()?;
+        reader.take_over_events();
         let is_gone = |ring: &OutsideRing| ring.reader.first_seq() > 0;
         if reader.rings.iter().flatten().any(is_gone) || reader.file.hidden().records > 0 {
             reader.drain.mark_incomplete();
@@ -229,21 +229,21 @@ impl SharedReader {
     pub fn pass(&mut self) -> Result<Duration, SharedFileError> {
         self.file.check_size()?;
         self.state = self.file.state();
-        self.add_rings()?;
+        self.add_rings();
         let clock = self.clock();
         let as_of = clock.map(|clock| clock.start());
         for ring in self.rings.iter_mut().flatten() {
             ring.refresh();
         }
         // After the heads: a thread and an event are in the file before their first record.
-        self.file.update_threads(&mut self.threads)?;
-        self.take_over_events()?;
+        self.file.update_threads(&mut self.threads);
+        self.take_over_events();
         let now = self.now(clock);
         self.drain.begin_pass(now);
         self.read_rings();
         self.drain.end_pass(as_of.unwrap_or(now.ticks));
         let instant = Instant::now();
-        let max_period = MAX_PERIOD.min(self.file.max_period().saturating_mul(4));
+        let max_period = self.file.max_period().saturating_mul(4).clamp(MIN_PERIOD, MAX_PERIOD);
         let due = self.rings.iter_mut().flatten().map(|ring| ring.due_at(instant, max_period));
         let due = due.min().map_or(max_period, |due| due.saturating_duration_since(instant));
         Ok(if clock.is_some() { due } else { max_period })
@@ -274,32 +274,31 @@ impl SharedReader {
 
     /// Adds readers of the rings that are new in the file. All their records are from after the
     /// reader began.
-    fn add_rings(&mut self) -> Result<(), SharedFileError> {
-        self.file.add_rings(&mut self.rows)?;
+    fn add_rings(&mut self) {
+        self.file.add_rings(&mut self.rows);
         for row in &self.rows[self.rings.len()..] {
             self.invalid_rows += u64::from(row.is_none());
             let ring =
                 row.as_ref().map(|row| OutsideRing::new(&self.file, row, ReaderStart::First));
             self.rings.push(ring);
         }
-        Ok(())
     }
 
     /// Takes over events and limits that are new in the file.
-    fn take_over_events(&mut self) -> Result<(), SharedFileError> {
-        let rows = self.file.event_rows()?;
+    fn take_over_events(&mut self) {
+        let rows = self.file.event_rows();
         if rows > self.event_rows {
-            let (events, invalid) = self.file.events(self.event_rows)?;
+            let (events, invalid) = self.file.events(self.event_rows);
             self.event_rows = rows;
             self.invalid_rows += invalid;
             for event in events {
                 self.invalid_rows += u64::from(!self.drain.add_event(event));
             }
         }
-        let (limits, invalid) = self.file.limits()?;
+        let (limits, invalid) = self.file.limits();
         self.invalid_limits = invalid;
         if limits == self.limits {
-            return Ok(());
+            return;
         }
         let mut events: Vec<EventId> =
             limits.iter().chain(&self.limits).map(|row| row.event).collect();
@@ -316,7 +315,6 @@ impl SharedReader {
             }
         }
         self.limits = limits;
-        Ok(())
     }
 
     /// Reads all rings up to their targets, in an order in which the records of a thread that has
@@ -421,10 +419,11 @@ impl SharedReader {
             return false;
         }
         if ring.left() == 0 {
-            // The thread has moved since its former ring was refreshed.
+            // The thread has moved since its former ring was refreshed, and may have overwritten
+            // that ring several times before.
             ring.reader.refresh();
-            let target_ahead = last.wrapping_sub(ring.target);
-            if target_ahead > 0 && target_ahead <= ring.reader.capacity() {
+            let unread = last.wrapping_sub(ring.reader.next_seq());
+            if unread <= ring.reader.pending() {
                 ring.target = last;
             }
         }
@@ -511,7 +510,7 @@ fn statistics(
     let refuse = |reason: String| {
         SharedFileError::new(file.path(), SharedFileProblem::Statistics { reason })
     };
-    let (capacity, limits) = file.capacities()?;
+    let (capacity, limits) = file.capacities();
     let infos: Vec<_> = named.iter().map(|event| event.info).collect();
     let (events, limits) = (capacity.min(EventId::MAX.into()), limits.min(u16::MAX.into()));
     let shape = Shape {
@@ -571,3 +570,6 @@ fn last_moment(file: &SharedFile, rows: &[Option<RingRow>]) -> Anchor {
     }
     Anchor { ticks, unix_ns: anchor.unix_ns(rate, ticks), ..anchor }
 }
+
+#[cfg(test)]
+mod tests;

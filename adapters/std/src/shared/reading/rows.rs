@@ -15,7 +15,7 @@ use tailwatch_core::{
 use super::{tables::TableViews, text};
 use crate::{
     events::{
-        labels::Labels,
+        labels::{Labels, MAX_LABELS},
         numbers::{self, NamedEvent},
     },
     recording::identity::Identity,
@@ -116,22 +116,27 @@ fn named_event(tables: &TableViews<'_>, row: Words<'_>) -> Option<NamedEvent> {
         _ => return None,
     };
     let base = text::visible(&row.load_text(event::NAME));
-    let labels = labels(tables, id);
-    let name = text::keep(&numbers::full_name(&base, &labels));
+    let pairs = labels(tables, id);
+    // Before the name is kept: labels that cannot be right take no memory for ever.
+    let labels = Labels::read(pairs.clone()).ok()?;
+    let name = text::keep(&numbers::full_name(&base, &pairs));
     let interval = Duration::from_nanos(row.load(event::EXPECTED_INTERVAL_NS));
     let expected_interval = (unit == Unit::Time && !interval.is_zero()).then_some(interval);
     let info = EventInfo { unit, outcomes, expected_interval, ..EventInfo::new(id, name) };
-    Some(NamedEvent { info, base: text::keep(&base), labels: Labels::read(labels).ok()? })
+    Some(NamedEvent { info, base: text::keep(&base), labels })
 }
 
-/// Returns the labels of an event, sorted by their keys.
+/// Returns the labels of an event, sorted by their keys: one more than an event can have, if there
+/// are so many.
 fn labels(tables: &TableViews<'_>, id: EventId) -> Vec<(String, String)> {
     let Some(table) = tables.labels else { return Vec::new() };
     let rows = (0..table.published()).map(|index| table.row(index));
     let of_event = rows.filter(|row| row.load(label::EVENT) == u64::from(id.get()));
     let shown = |row: Words<'_>, field| text::visible(&row.load_text(field));
-    let mut labels: Vec<_> =
-        of_event.map(|row| (shown(row, label::KEY), shown(row, label::VALUE))).collect();
+    let mut labels: Vec<_> = of_event
+        .take(MAX_LABELS + 1)
+        .map(|row| (shown(row, label::KEY), shown(row, label::VALUE)))
+        .collect();
     labels.sort_unstable();
     labels
 }

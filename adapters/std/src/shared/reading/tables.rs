@@ -1,4 +1,5 @@
-//! The header and the tables of a shared file, as a reader finds them: validated once, on a copy.
+//! The header and the tables of a shared file, as a reader finds them: copied and validated once.
+//! What the file says later of where its tables are has no effect.
 
 use tailwatch_core::{
     TickRate,
@@ -33,28 +34,39 @@ pub(super) struct Header {
     pub(super) name: Vec<u8>,
 }
 
-/// A table of a file.
+/// Where a table is, all in words: a copy of its description, which was valid.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TableView<'m> {
-    /// The word with the number of published rows.
-    published: Words<'m>,
-    rows: Words<'m>,
+pub(super) struct TablePlace {
+    /// The position of the number of published rows.
+    published: usize,
+    first: usize,
     stride: usize,
+    /// In rows.
     pub(super) capacity: usize,
 }
 
-/// The tables that a reader knows.
+/// A table of a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TableViews<'m> {
-    pub(super) events: TableView<'m>,
-    pub(super) labels: Option<TableView<'m>>,
-    pub(super) limits: Option<TableView<'m>>,
-    pub(super) windows: Option<TableView<'m>>,
-    pub(super) rings: TableView<'m>,
-    pub(super) threads: TableView<'m>,
+pub(super) struct TableView<'m> {
+    file: Words<'m>,
+    place: TablePlace,
+}
+
+/// The tables that a reader knows: where they are, or the tables themselves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tables<T> {
+    pub(super) events: T,
+    pub(super) labels: Option<T>,
+    pub(super) limits: Option<T>,
+    pub(super) windows: Option<T>,
+    pub(super) rings: T,
+    pub(super) threads: T,
     /// Up to where the header, tables and control block reach, in bytes. Rings come behind.
     pub(super) end: u64,
 }
+
+/// The tables of a file.
+pub(super) type TableViews<'m> = Tables<TableView<'m>>;
 
 /// What a reader requires of a table: its type, the least words of a row, and the largest capacity.
 struct Known {
@@ -141,29 +153,32 @@ impl<'m> TableView<'m> {
     pub(super) fn published(&self) -> usize {
         // Acquire, paired with the Release store of the program: the rows below are visible.
         let published =
-            self.published.at(table::PUBLISHED).load(at("shared: a look at the rows", Acquire));
-        usize::try_from(published).unwrap_or(usize::MAX).min(self.capacity)
+            self.file.at(self.place.published).load(at("shared: a look at the rows", Acquire));
+        usize::try_from(published).unwrap_or(usize::MAX).min(self.place.capacity)
     }
 
-    /// Returns a row below [`capacity`](Self::capacity).
+    /// Returns a row below the capacity.
     ///
     /// # Panics
     /// Panics if there is no such row.
     pub(super) fn row(&self, index: usize) -> Words<'m> {
-        let row = self.rows.part(index * self.stride, self.stride);
+        let TablePlace { first, stride, capacity, .. } = self.place;
+        assert!(index < capacity, "the table has so many rows");
+        let row = self.file.part(first + index * stride, stride);
         row.expect("the table was checked to have its rows")
     }
 }
 
-impl<'m> TableViews<'m> {
-    /// Reads and checks the descriptions of the tables. `words` are those of the whole file.
-    pub(super) fn read(words: Words<'m>) -> Result<Self, SharedFileProblem> {
+impl Tables<TablePlace> {
+    /// Reads and checks the descriptions of the tables in this header, of a file of `file_bytes`
+    /// bytes.
+    pub(super) fn read(words: Words<'_>, file_bytes: u64) -> Result<Self, SharedFileProblem> {
         let mut ranges = vec![(0, HEADER_WORDS as u64 * 8)];
-        let mut found: [Option<TableView<'m>>; KNOWN.len()] = [None; KNOWN.len()];
+        let mut found = [None; KNOWN.len()];
         // Bounded again, because the header may have changed since it was checked.
         let tables = words.load(header::TABLE_COUNT).min(MAX_TABLES as u64);
         for index in 0..usize::try_from(tables).unwrap_or(MAX_TABLES) {
-            let (kind, view, range) = read_table(words, index)?;
+            let (kind, place, range) = read_table(words, index, file_bytes)?;
             ranges.push(range);
             let Some(at) = KNOWN.iter().position(|known| known.kind == kind) else { continue };
             if found[at].is_some() {
@@ -172,7 +187,7 @@ impl<'m> TableViews<'m> {
                 let field = "type";
                 return Err(SharedFileProblem::Table { index, kind, field, value, wanted });
             }
-            found[at] = Some(view);
+            found[at] = Some(place);
         }
         let control = [header::CONTROL_OFFSET, header::CONTROL_BYTES].map(|at| words.load(at));
         if control[1] > 0 {
@@ -198,6 +213,20 @@ impl<'m> TableViews<'m> {
             end: ranges.iter().map(|range| range.1).max().unwrap_or_default(),
         })
     }
+
+    /// Returns the tables of a file of which these are the places.
+    pub(super) fn of_file(self, file: Words<'_>) -> TableViews<'_> {
+        let view = |place| TableView { file, place };
+        Tables {
+            events: view(self.events),
+            labels: self.labels.map(view),
+            limits: self.limits.map(view),
+            windows: self.windows.map(view),
+            rings: view(self.rings),
+            threads: view(self.threads),
+            end: self.end,
+        }
+    }
 }
 
 /// Reads and checks the description of a table. Returns its type and the bytes from which and up to
@@ -205,7 +234,8 @@ impl<'m> TableViews<'m> {
 fn read_table(
     words: Words<'_>,
     index: usize,
-) -> Result<(u64, TableView<'_>, (u64, u64)), SharedFileProblem> {
+    file_bytes: u64,
+) -> Result<(u64, TablePlace, (u64, u64)), SharedFileProblem> {
     let at = header::TABLES + index * table::WORDS;
     // The header has room for 16 of them.
     let Some(description) = words.part(at, table::WORDS) else {
@@ -216,7 +246,6 @@ fn read_table(
     let wrong =
         |field, value, wanted| Err(SharedFileProblem::Table { index, kind, field, value, wanted });
     let known = KNOWN.iter().find(|known| known.kind == kind);
-    let file_bytes = (words.len() * WORD_BYTES) as u64;
     if offset % 8 != 0 || offset > file_bytes {
         return wrong("offset", offset, "a multiple of 8 in the file");
     }
@@ -237,10 +266,11 @@ fn read_table(
     }
     // All of these are below the size of the file.
     let words_of = |bytes: u64| usize::try_from(bytes / 8).unwrap_or(usize::MAX);
-    let Some(rows) = words.part(words_of(offset), words_of(bytes)) else {
-        return wrong("offset", offset, "in the file");
+    let place = TablePlace {
+        published: at + table::PUBLISHED,
+        first: words_of(offset),
+        stride: words_of(stride),
+        capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
     };
-    let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
-    let view = TableView { published: description, rows, stride: words_of(stride), capacity };
-    Ok((kind, view, (offset, offset + bytes)))
+    Ok((kind, place, (offset, offset + bytes)))
 }

@@ -42,6 +42,13 @@ pub(super) fn keep(name: &str) -> &'static str {
     kept
 }
 
+/// Returns whether a name is kept.
+#[cfg(test)]
+pub(super) fn is_kept(name: &str) -> bool {
+    let names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    names.as_ref().is_some_and(|names| names.contains(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +72,8 @@ mod tests {
     #[test]
     fn a_name_is_kept_once() {
         let other = String::from_utf8(b"kept_once".to_vec()).unwrap();
+        assert!(!is_kept("kept_once"));
         assert!(core::ptr::eq(keep("kept_once"), keep(&other)));
+        assert!(is_kept("kept_once"));
     }
 }
