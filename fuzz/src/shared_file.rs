@@ -15,6 +15,9 @@ fn path() -> &'static PathBuf {
 }
 
 /// Runs the target. The readers never panic, and their counts always add up.
+///
+/// # Panics
+/// Panics if they do, or if the file cannot be written.
 pub fn run(data: &[u8]) {
     fs::write(path(), data).expect("the file can be written");
     let opened = SharedFile::open(path());

@@ -50,9 +50,9 @@ pub struct Drained {
 /// A `Reader<'_>` keeps its position itself ([`OwnPosition`]). It writes nothing into the ring, so
 /// any number of readers can read one ring at once, also from another process that has mapped the
 /// ring's memory read-only. [`Ring::reader_from_oldest`], [`Ring::reader_from_now`] and
-/// [`Ring::reader_from_first`] create it. Records from before its beginning are neither delivered nor counted. The reader whose position
-/// is stored in the ring ([`StoredPosition`](super::StoredPosition)) is called [`Consumer`]; a ring
-/// has only one.
+/// [`Ring::reader_from_first`] create it. Records from before its beginning are neither delivered
+/// nor counted. The reader whose position is stored in the ring
+/// ([`StoredPosition`](super::StoredPosition)) is called [`Consumer`]; a ring has only one.
 ///
 /// A reader can move to another thread, but two threads cannot use it at once. Its counts always
 /// satisfy `produced == delivered + overwritten + pending`, where `delivered` and `overwritten` are

@@ -48,8 +48,10 @@ fn list_in(parent: &Path) -> io::Result<Vec<Result<SharedFile, SharedFileError>>
 }
 
 /// Opens a shared file by what a person knows of it: a path, if `what` contains a `/`; the number
-/// of a process; the name under which a program shares; or that of a file in its directory. If several have the name or number, the
-/// newest live one is opened, or else the newest.
+/// of a process; the name under which a program shares; or that of a file in its directory.
+///
+/// If several have the name or number, one of this user is opened rather than one of another user,
+/// who could share under any name; of these a live one rather than a dead one, and then the newest.
 ///
 /// # Errors
 /// Returns an error if there is no such file, or if it cannot be read.
@@ -63,7 +65,9 @@ pub fn find(what: &str) -> Result<SharedFile, FindError> {
 fn find_in(parent: &Path, what: &str) -> Result<SharedFile, FindError> {
     let files = list_in(parent).map_err(FindError::Directory)?;
     let mut names = Vec::new();
-    let mut found: Option<SharedFile> = None;
+    let uid = rustix::process::geteuid().as_raw();
+    // Whether it is of this user, and whether it is live.
+    let mut found: Option<([bool; 2], SharedFile)> = None;
     let mut unreadable = None;
     for file in files {
         let file = match file {
@@ -78,18 +82,17 @@ fn find_in(parent: &Path, what: &str) -> Result<SharedFile, FindError> {
         };
         let is_named = file.path().file_name().is_some_and(|name| name == what);
         if is_named || file.program() == what || file.pid().to_string() == what {
-            let is_live = file.state() == FileState::Live;
-            if found.is_none()
-                || (is_live && found.as_ref().map(SharedFile::state) != Some(FileState::Live))
-            {
-                found = Some(file);
+            let rank = [file.uid().is_ok_and(|of| of == uid), file.state() == FileState::Live];
+            // The newest comes first.
+            if found.as_ref().is_none_or(|(best, _)| rank > *best) {
+                found = Some((rank, file));
             }
         } else {
             names.push(file.program());
         }
     }
     match (found, unreadable) {
-        (Some(file), _) => Ok(file),
+        (Some((_, file)), _) => Ok(file),
         (None, Some(error)) => Err(FindError::File(error)),
         (None, None) => {
             names.sort_unstable();
