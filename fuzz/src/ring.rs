@@ -1,4 +1,7 @@
-//! Compares a ring with a queue, and lets a hostile process write into the ring's memory.
+//! Compares a ring with a queue, and its readers with a model. Lets a hostile process write into
+//! the ring's memory.
+
+mod own_reader;
 
 use std::{
     collections::VecDeque,
@@ -8,6 +11,8 @@ use std::{
 
 use arbitrary::Arbitrary;
 use tailwatch_core::{Consumer, EventId, Producer, Record, Ring, ring::batch};
+
+use self::own_reader::{Beginning, OwnReader};
 
 #[derive(Debug, Arbitrary)]
 struct Input {
@@ -28,6 +33,12 @@ enum Operation {
     Hostile(Vec<(u16, u64)>),
     /// A hostile process writes into a counter, where it can do most harm.
     HostileCounter(u8, u64),
+    /// One of the readers with a position of its own begins anew.
+    NewReader(bool, Beginning),
+    /// One of these readers looks for new records.
+    RefreshReader(bool),
+    /// One of these readers reads up to this many records.
+    DrainReader(bool, u16),
 }
 
 const CAPACITY_BITS: [u8; 4] = [3, 4, 7, 10];
@@ -58,6 +69,11 @@ impl Memory {
         self.0[word / 16].0[word % 16].store(value, Relaxed);
     }
 
+    /// Returns the values of all words.
+    fn words(&self) -> Vec<u64> {
+        self.0.iter().flat_map(|block| &block.0).map(|word| word.load(Relaxed)).collect()
+    }
+
     fn ring(&self, capacity: usize) -> &Ring {
         let memory = NonNull::from(self.0.as_slice()).cast();
         // SAFETY: the blocks have the size and alignment of the ring's layout, are initialised, and
@@ -72,6 +88,8 @@ struct Comparison<'m> {
     ring: &'m Ring,
     producer: Producer<'m>,
     consumer: Consumer<'m>,
+    /// Readers with positions of their own.
+    readers: [OwnReader<'m>; 2],
     /// Numbers pushed and not drained, oldest first.
     waiting: VecDeque<u64>,
     /// How many of them were pushed before the consumer's last refresh.
@@ -88,7 +106,7 @@ fn numbered(n: u64) -> Record {
     Record::value(n, EventId::new(1).expect("a valid id"), 0, n)
 }
 
-impl Comparison<'_> {
+impl<'m> Comparison<'m> {
     fn apply(&mut self, operation: &Operation) {
         match operation {
             Operation::Push(count) => (0..*count).for_each(|_| self.push()),
@@ -117,6 +135,20 @@ impl Comparison<'_> {
                 self.memory.write(COUNTERS[usize::from(*counter) % COUNTERS.len()], *value);
                 self.is_damaged = true;
             }
+            Operation::NewReader(second, beginning) => {
+                self.read(*second, |reader, ring, head, next| {
+                    *reader = OwnReader::new(ring, *beginning, head, next.unwrap_or_default());
+                    if next.is_some() {
+                        reader.check_beginning(*beginning, head);
+                    }
+                });
+            }
+            Operation::RefreshReader(second) => {
+                self.read(*second, |reader, _, _, next| reader.refresh(next));
+            }
+            Operation::DrainReader(second, max) => {
+                self.read(*second, |reader, _, _, next| reader.drain(usize::from(*max), next));
+            }
         }
         let total = self.consumer.total();
         let accounted = total
@@ -124,6 +156,20 @@ impl Comparison<'_> {
             .wrapping_add(total.overwritten)
             .wrapping_add(self.consumer.pending() as u64);
         assert_eq!(self.consumer.produced(), accounted, "the loss law");
+    }
+
+    /// Calls `act` with a reader, the ring, the sequence number of the next record and, unless the
+    /// ring is damaged, the record's own number. Checks that the reader writes nothing.
+    fn read(
+        &mut self,
+        second: bool,
+        act: impl FnOnce(&mut OwnReader<'m>, &'m Ring, usize, Option<u64>),
+    ) {
+        let before = self.memory.words();
+        let next = (!self.is_damaged).then_some(self.next);
+        let reader = &mut self.readers[usize::from(second)];
+        act(reader, self.ring, self.producer.head(), next);
+        assert!(self.memory.words() == before, "a reader has written into the ring");
     }
 
     fn push(&mut self) {
@@ -173,7 +219,18 @@ impl Comparison<'_> {
         self.drain();
         (self.is_damaged, self.refreshed) = (false, 0);
         self.waiting.clear();
-        for operation in [Operation::Push(3), Operation::Refresh, Operation::Drain] {
+        for operation in [
+            Operation::NewReader(false, Beginning::Now),
+            Operation::NewReader(true, Beginning::Now),
+            Operation::Push(3),
+            Operation::Refresh,
+            Operation::Drain,
+            Operation::RefreshReader(false),
+            Operation::DrainReader(false, 2),
+            Operation::DrainReader(false, u16::MAX),
+            Operation::RefreshReader(true),
+            Operation::DrainReader(true, u16::MAX),
+        ] {
             self.apply(&operation);
         }
     }
@@ -192,11 +249,15 @@ pub fn run(data: &[u8]) {
         memory.write(word, first);
     }
     let ring = memory.ring(capacity);
+    let producer = ring.attach_producer();
+    let head = producer.head();
     let mut comparison = Comparison {
         memory: &memory,
         ring,
-        producer: ring.attach_producer(),
+        producer,
         consumer: ring.attach_consumer(),
+        readers: [Beginning::Oldest, Beginning::Now]
+            .map(|beginning| OwnReader::new(ring, beginning, head, 0)),
         waiting: VecDeque::new(),
         refreshed: 0,
         next: 0,
