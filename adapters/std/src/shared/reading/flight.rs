@@ -63,8 +63,8 @@ pub struct FlightRecord {
     pub thread: Option<Arc<str>>,
     /// The number that the operating system gave this thread.
     pub tid: Option<u64>,
-    /// When it was written, in nanoseconds since 1970; that of a FORGET or TAG is the time of the
-    /// record before it.
+    /// When it was written, in nanoseconds since 1970. A FORGET and a TAG do not have this time:
+    /// theirs is that of the record before it, or of the one behind it if that was overwritten.
     pub unix_ns: u64,
     /// When its span or duration began, in nanoseconds since 1970.
     pub start_unix_ns: u64,
@@ -86,8 +86,8 @@ pub enum Open {
     /// It has ended, or the record is not a START.
     #[default]
     No,
-    /// There is no END, but a ring has lost records from the time after the START, and the END may
-    /// be among them.
+    /// There is no END, but a ring has lost records from the time after the START, or has records
+    /// outside the file, and the END may be among them.
     Unknown,
     /// It was open.
     Yes,
@@ -136,9 +136,7 @@ impl SharedFile {
             assign_threads(records, &threads);
         }
         let before_gap = rows_before_gaps(&threads, &rings);
-        let lost_until = rings.iter().filter(|(ring, _)| ring.overwritten > 0);
-        let lost_until =
-            lost_until.filter_map(|(_, records)| Some(records.first()?.written_at)).max();
+        let lost_until = self.lost_until(&rows, &rings);
         let mut all: Vec<Keyed> =
             rings.iter_mut().flat_map(|(_, records)| records.drain(..)).collect();
         all.sort_by_key(|keyed| (keyed.written_at, keyed.ring, keyed.sequence));
@@ -152,7 +150,29 @@ impl SharedFile {
         Ok(Flight { rings, events, records, invalid_rows })
     }
 
-    /// Reads what a ring holds.
+    /// Returns up to which tick records may be missing, if any are: the END of a span that began
+    /// before it may be among them.
+    fn lost_until(
+        &self,
+        rows: &[Option<RingRow>],
+        rings: &[(FlightRing, Vec<Keyed>)],
+    ) -> Option<u64> {
+        let hidden = self.hidden();
+        if [hidden.threads, hidden.records, hidden.unregistered].iter().any(|count| *count > 0)
+            || rows.iter().any(Option::is_none)
+        {
+            return Some(u64::MAX);
+        }
+        let lossy = rings.iter().filter(|(ring, _)| ring.overwritten > 0);
+        let until = |records: &[Keyed]| match records.first() {
+            Some(first) if records.iter().any(|keyed| has_time(keyed.record)) => first.written_at,
+            // When the last of the lost ones was written is not known.
+            _ => u64::MAX,
+        };
+        lossy.map(|(_, records)| until(records)).max()
+    }
+
+    /// Reads what a ring holds: the newest records, without a gap.
     fn read_ring(&self, index: usize, row: &RingRow) -> (FlightRing, Vec<Keyed>) {
         let mut reader = self.ring(row).reader_from_oldest();
         reader.refresh();
@@ -164,16 +184,21 @@ impl SharedFile {
             if drained.delivered == 0 && drained.overwritten == 0 {
                 break;
             }
+            if drained.overwritten > 0 {
+                // The program has overtaken this reader. What was read before is older than that.
+                records.clear();
+                written_at = 0;
+            }
             let first = reader.next_seq().wrapping_sub(chunk.len());
             for (offset, record) in chunk.into_iter().enumerate() {
-                // The tick of a FORGET or TAG is that of its span.
-                if !matches!(record.kind(), Kind::Forget | Kind::Tag | Kind::Invalid) {
+                if has_time(record) {
                     written_at = written_at.max(record.ticks());
                 }
                 let sequence = first.wrapping_add(offset) as u64;
                 records.push(Keyed { ring: index, sequence, written_at, record, thread: None });
             }
         }
+        set_first_times(&mut records);
         let head = (reader.first_seq() as u64).wrapping_add(reader.produced());
         let overwritten = head.wrapping_sub(records.len() as u64);
         (FlightRing { index, capacity: row.capacity, head, overwritten }, records)
@@ -190,6 +215,26 @@ struct Keyed {
     record: Record,
     /// The row of its thread.
     thread: Option<usize>,
+}
+
+/// Returns whether the tick of a record is that at which it was written. The tick of a FORGET or
+/// TAG is that of its span.
+fn has_time(record: Record) -> bool {
+    !matches!(record.kind(), Kind::Forget | Kind::Tag | Kind::Invalid)
+}
+
+/// Sets the times of the first records of a ring if they do not have their own, and those before
+/// them are gone: to that of the first record that has one, or else to that of their spans.
+fn set_first_times(records: &mut [Keyed]) {
+    let first = records.iter().position(|keyed| has_time(keyed.record));
+    let (untimed, timed) = records.split_at_mut(first.unwrap_or(records.len()));
+    let mut written_at = timed.first().map_or(0, |keyed| keyed.written_at);
+    for keyed in untimed {
+        if timed.is_empty() {
+            written_at = written_at.max(keyed.record.ticks());
+        }
+        keyed.written_at = written_at;
+    }
 }
 
 /// Finds the threads that wrote the records of a ring.
