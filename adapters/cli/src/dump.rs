@@ -1,18 +1,21 @@
 //! `tailwatch dump`: the newest records of every thread.
 
 use core::error::Error;
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use serde::Serialize;
 use tailwatch::{
     Kind,
-    shared::{self, FileState, Flight, FlightRecord, Open, SharedFile},
+    shared::{self, FileState, Flight, FlightRecord, FlightRing, Open, SharedFile},
 };
 
 use crate::{
     options::{Dump, Format},
     output,
 };
+
+/// How many threads of a ring the statement of what was overwritten names.
+const SHOWN_THREADS: usize = 3;
 
 /// Runs the subcommand.
 pub(crate) fn run(options: &Dump) -> Result<(), Box<dyn Error>> {
@@ -27,7 +30,7 @@ pub(crate) fn run(options: &Dump) -> Result<(), Box<dyn Error>> {
             }
             write_csv(&records)
         }
-        Format::Json => output::print(&json(&file, &flight, &records)?),
+        Format::Json => output::print_json(&json(&file, &flight, &records)?),
     }
 }
 
@@ -76,6 +79,8 @@ fn statement(file: &SharedFile, flight: &Flight) -> Vec<String> {
         flight.rings.len(),
         flight.records.len(),
     )];
+    let lossy = flight.rings.iter().filter(|ring| ring.overwritten > 0);
+    lines.extend(lossy.map(|ring| overwritten_in(ring, flight)));
     let hidden = file.hidden();
     if hidden.records > 0 || hidden.unregistered > 0 {
         lines.push(format!(
@@ -102,13 +107,32 @@ fn statement(file: &SharedFile, flight: &Flight) -> Vec<String> {
     let maybe = flight.records.iter().filter(|record| record.open == Open::Unknown).count();
     if open + maybe > 0 {
         let doubt = if maybe > 0 {
-            format!(", and {maybe} may have been (their end may be overwritten)")
+            format!(
+                ", and {maybe} may have been (their end may be overwritten or outside the file)"
+            )
         } else {
             String::new()
         };
         lines.push(format!("in flight at the end: {open} spans{doubt}"));
     }
     lines
+}
+
+/// Describes what was overwritten in a ring, and whose records are left in it.
+fn overwritten_in(ring: &FlightRing, flight: &Flight) -> String {
+    let of_ring = flight.records.iter().filter(|record| record.ring == ring.index);
+    let threads: BTreeSet<String> = of_ring.map(thread).collect();
+    let mut names: Vec<&str> = threads.iter().take(SHOWN_THREADS).map(String::as_str).collect();
+    let more = format!("{} more", threads.len() - names.len());
+    if threads.len() > names.len() {
+        names.push(&more);
+    }
+    let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+    let (index, overwritten, head) = (ring.index, ring.overwritten, ring.head);
+    format!(
+        "ring {index}: the oldest {overwritten} of {head} were overwritten; the others are of \
+         {names}"
+    )
 }
 
 fn text(file: &SharedFile, flight: &Flight, records: &[&FlightRecord]) -> String {
@@ -257,7 +281,7 @@ fn json(
 ) -> Result<String, serde_json::Error> {
     let hidden = file.hidden();
     let boot_id = format!("{:032x}", u128::from_be_bytes(file.boot_id()));
-    let ring = |ring: &shared::FlightRing| JsonRing {
+    let ring = |ring: &FlightRing| JsonRing {
         index: ring.index,
         capacity: ring.capacity,
         head: ring.head,

@@ -71,7 +71,7 @@ pub(crate) fn run(options: &List) -> Result<(), Box<dyn Error>> {
     let files = shared::list().map_err(|error| format!("/dev/shm cannot be read: {error}"))?;
     if options.json {
         let rows = files.iter().map(|file| file.as_ref().map_or_else(Row::unreadable, Row::new));
-        return output::print(&serde_json::to_string(&rows.collect::<Vec<_>>())?);
+        return output::print_json(&serde_json::to_string(&rows.collect::<Vec<_>>())?);
     }
     if files.is_empty() {
         return output::print(

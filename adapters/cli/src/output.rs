@@ -1,6 +1,6 @@
 //! What the subcommands write.
 
-use core::{error::Error, time::Duration};
+use core::{error::Error, fmt::Write as _, time::Duration};
 use std::{
     io::{self, Write},
     time::UNIX_EPOCH,
@@ -19,6 +19,28 @@ pub(crate) fn print(text: &str) -> Result<(), Box<dyn Error>> {
     out.write_all(text.as_bytes())?;
     out.write_all(b"\n")?;
     Ok(out.flush()?)
+}
+
+/// Writes JSON to standard output. Writers of JSON escape no character above a space, of which some
+/// control terminals too.
+pub(crate) fn print_json(json: &str) -> Result<(), Box<dyn Error>> {
+    print(&without_controls(json))
+}
+
+/// Escapes what would control a terminal or is invisible, which in JSON is only in strings.
+fn without_controls(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char.is_ascii_graphic() || char == ' ' || char.escape_debug().len() == 1 {
+            escaped.push(char);
+        } else {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                // Writing into a string does not fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        }
+    }
+    escaped
 }
 
 /// Returns whether the reader of standard output, such as `head`, has seen enough.
@@ -79,6 +101,21 @@ pub(crate) fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_has_no_control_character_and_the_same_content() {
+        for text in ["Größe 漢 \"q\" \\ 'a'", "\u{9b}31m\u{7f}\u{1b}[2J\n", "a\u{202e}b\u{e0001}c"]
+        {
+            let json = serde_json::to_string(&[text]).unwrap();
+            let escaped = without_controls(&json);
+            assert!(
+                escaped.chars().all(|char| !char.is_control() && char != '\u{202e}'),
+                "{escaped}"
+            );
+            assert_eq!(serde_json::from_str::<Vec<String>>(&escaped).unwrap(), [text]);
+        }
+        assert_eq!(without_controls("[\"Größe\"]"), "[\"Größe\"]");
+    }
 
     #[test]
     fn numbers_have_three_digits() {

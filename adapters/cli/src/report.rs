@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Report) -> Result<(), Box<dyn Error>> {
     let report = reader.report();
     say_what_it_rests_on(&reader);
     if options.json {
-        return output::print(&report.to_json());
+        return output::print_json(&report.to_json());
     }
     let stdout = io::stdout();
     let table = report.table();
