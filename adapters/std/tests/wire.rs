@@ -4,7 +4,7 @@ mod support;
 
 use std::{
     env,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     process::{Command, Stdio},
 };
 
@@ -37,6 +37,10 @@ fn open_and_ended(collector: &Collector) -> (u64, u64) {
     (event.in_flight.open, event.total.as_ref().map_or(0, |total| total.summary.count))
 }
 
+/// What the receiver prints once its collector has started.
+#[cfg(target_os = "linux")]
+const READY: &str = "ready to receive";
+
 /// This test runs itself as another process, which receives the span and ends it.
 #[cfg(target_os = "linux")]
 #[test]
@@ -55,10 +59,13 @@ fn a_span_ends_in_another_process_with_its_duration_and_tag() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // A span that begins before the collector where it arrives would not be open there.
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.ends_with(READY)), "the receiver has not started");
         send(monotonic, &mut child.stdin.take().unwrap());
-        let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && text.contains("received: ok"), "{text}");
+        let text: Vec<_> = lines.collect();
+        let is_received = text.iter().any(|line| line.ends_with("received: ok"));
+        assert!(child.wait().unwrap().success() && is_received, "{text:?}");
     }
 }
 
@@ -103,9 +110,9 @@ fn the_sender_of_the_test_above() {
 #[cfg(target_os = "linux")]
 fn receive(monotonic: bool) {
     let builder = if monotonic { builder().monotonic_clock() } else { builder() };
-    // Before the sender begins its span, so that the span is not older than the collector.
     let collector = builder.start().unwrap();
     collector.install().unwrap();
+    println!("{READY}");
     let mut hex = String::new();
     std::io::stdin().read_to_string(&mut hex).unwrap();
     let mut wire = [0; 32];
